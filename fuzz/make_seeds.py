@@ -236,6 +236,24 @@ def of_treebank() -> dict[str, bytes]:
     }
 
 
+def of_pairs() -> dict[str, bytes]:
+    """Returns sets of pairs for every alignment, behind the byte that chooses it."""
+    both = {"clean": "the end", "corrupt": "the ent", "target": "e", "contrast": "a", "group": "g"}
+    ids = {"clean": [1, 2, 3], "corrupt": [4, 5], "target": 6, "id": 7}
+    spans = {"s": [0, 1], "t": {"clean": [2, 2], "corrupt": [3, 3]}}
+    lines = b"\n".join([compact({**both, "id": "a"}), b"", compact({**both, "id": "b"})])
+    return {
+        "equal": b"\0" + lines,
+        "end": b"\1" + compact(ids) + b"\r\n" + compact({**ids, "id": 8}),
+        "start": b"\2\xef\xbb\xbf" + compact(ids),
+        "spans": b"\3" + compact({**both, "spans": spans}),
+        "bos": b"\x84" + lines,
+        "alone": b"\0" + compact({"clean": "a", "target": "b"}),
+        "twice": b"\0" + compact({**ids, "id": "a"}) + b"\n" + compact({**ids, "id": "a"}),
+        "broken": b'\0{"clean": "\xff"}',
+    }
+
+
 def of_lists() -> dict[str, bytes]:
     """Returns lists of the command line of every kind."""
     span = {"start": 0, "end": 3, "label": "A"}

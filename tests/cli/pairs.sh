@@ -1,0 +1,112 @@
+#!/bin/sh
+# --pairs from outside: the same numbers for every batch, thread and chunk, and those of each pair alone;
+# the kinds of alignment; each bad line and option.
+# usage: pairs.sh PROGRAM SOURCE_DIR
+. "$(dirname "$0")/checks.sh"
+program=$1
+set=$2/models/pairs/pronouns.jsonl
+
+analyze() { # analyze NAME OPTIONS...: writes to $work/NAME
+    name=$1
+    shift
+    "$program" analyze --pairs "$set" --patch L1H0 --draws 200 --out "$work/$name" "$@" \
+        >"$work/$name.summary"
+}
+check 'a set' analyze first --batch 1 --threads 1
+for options in '--batch 5' '--batch 24 --threads 2 --chunk 7' '--batch 100 --isa reference' ''; do
+    # shellcheck disable=SC2086 # a list of options
+    check "a set with $options" analyze again $options
+    check "the same arrays with $options" \
+        cmp "$work/first/tensors.safetensors" "$work/again/tensors.safetensors"
+    rm -r "$work/again"
+done
+check 'a seed changes draws' analyze seeded --seed 7
+check 'other intervals' test -n "$(cmp "$work/first/tensors.safetensors" "$work/seeded/tensors.safetensors")"
+check 'the sentence' grep -q "24 pairs of .*, aligned by equal: rows count from" "$work/first.summary"
+check 'the editor says what it does' grep -q 'sets L1H0 to its values in source prompt 1' "$work/first.summary"
+check 'the mean with its interval' grep -q 'dz: mean over 24 pairs \[95 % interval\] p' "$work/first.summary"
+check 'a folder that is read again' "$program" view "$work/first" --json >"$work/read"
+check 'the same file' cmp "$work/read" "$work/first/results.json"
+
+# Each pair alone has the same effect: clean, corrupt as the source, target and contrast.
+check 'the same as each pair alone' python3 - "$program" "$set" "$work" <<'END'
+import json, struct, subprocess, sys
+program, path, work = sys.argv[1:]
+def arrays(folder):
+    raw = open(folder + "/tensors.safetensors", "rb").read()
+    n = struct.unpack("<Q", raw[:8])[0]
+    header = json.loads(raw[8:8 + n])
+    return lambda name: raw[8 + n:][slice(*header[name]["data_offsets"])]
+whole = arrays(work + "/first")
+for i, line in enumerate(open(path)):
+    pair = json.loads(line)
+    out = f"{work}/alone{i}"
+    subprocess.run([program, "analyze", "--text", pair["clean"], "--source", pair["corrupt"],
+        "--contrast", pair["target"], pair["contrast"], "--patch", "L1H0", "--out", out],
+        check=True, stdout=subprocess.DEVNULL)
+    for name in ("effects.dz", "effects.kl", "effects.normalized"):
+        one, of_set = arrays(out)(name), whole(name)
+        assert one == of_set[i * len(one):(i + 1) * len(one)], (name, i)
+END
+
+# Alignment.
+cat >"$work/lengths.jsonl" <<'END'
+{"clean": "the old man said", "corrupt": "the man said", "target": " that"}
+{"clean": "a man said", "corrupt": "the very old man said", "target": " that"}
+END
+for align in end start; do
+    check "aligned by $align" sh -c "'$program' analyze --pairs '$work/lengths.jsonl' --align $align \
+        --patch 0_mlp_out | grep -q 'aligned by $align'"
+done
+cat >"$work/spans.jsonl" <<'END'
+{"clean": "the old man said", "corrupt": "man said", "target": " that", "spans": {"who": {"clean": [2, 2], "corrupt": [0, 0]}}}
+END
+check 'aligned by spans' sh -c "'$program' analyze --pairs '$work/spans.jsonl' --align spans --json \
+    --patch blocks.0.hook_resid_pre --plugin effects:rows=all |
+    tr -d ' \n' | grep -q '\"rows\":\[\"who\[0\]\",\"-1\"\]'"
+check 'a pipe' sh -c "cat '$set' | '$program' sweep --pairs - --do patch | grep -q 'effect: mean over 24'"
+check 'without draws' sh -c "'$program' sweep --pairs '$set' --draws 0 | grep -q 'mean over 24 pairs, the'"
+check 'token ids' sh -c "echo '{\"clean\": [1, 2, 3], \"target\": 7}' |
+    '$program' analyze --pairs - --plugin lens --plugin partition >'$work/ids'"
+
+# Bad lines: one sentence with file and line, and nothing left behind.
+bad() { # bad PATTERN LINE [OPTIONS...]
+    pattern=$1
+    printf '%s\n%s\n' '{"clean": "a b", "corrupt": "a c", "target": " d", "id": "x"}' "$2" >"$work/bad.jsonl"
+    shift 2
+    expect 1 "bad.jsonl:2: .*$pattern" sweep --pairs "$work/bad.jsonl" --do patch --out "$work/nothing" "$@"
+    check "nothing is left after $pattern" test ! -e "$work/nothing"
+}
+bad '3 tokens and the corrupt one 2' '{"clean": "a b c", "corrupt": "a b", "target": " d"}'
+bad 'lacks a corrupt prompt' '{"clean": "a b", "target": " d"}'
+bad 'not one' '{"clean": "a b", "corrupt": "a c", "target": " d e"}'
+bad 'the contrast: target .* not one' '{"clean": "a b", "corrupt": "a c", "target": " d", "contrast": " e f"}'
+bad 'the same token' '{"clean": "a b", "corrupt": "a c", "target": " d", "contrast": " d"}'
+bad 'the id "x" is that of line 1' '{"clean": "a b", "corrupt": "a c", "target": " d", "id": "x"}'
+bad 'neither a text nor a list' '{"clean": 7, "corrupt": "a c", "target": " d"}'
+bad 'unknown key "corrupted"' '{"clean": "a b", "corrupted": "a c", "target": " d"}'
+bad 'the clean prompt is empty' '{"clean": "", "corrupt": "a c", "target": " d"}'
+bad 'is not a JSON object' '{"clean": "a b", "corrupt": "a c", "target": " d"'
+bad 'is not a JSON object' '[1]'
+bad 'the positions 0 to 1' \
+    '{"clean": "a b", "corrupt": "a c", "target": " d", "spans": {"s": [1, 2]}}'
+long=$(printf 'a b c d e f g h %.0s' $(seq 80))
+bad 'more tokens than the model.s context of 512' "{\"clean\": \"$long\", \"corrupt\": \"a c\", \"target\": \" d\"}"
+: >"$work/empty.jsonl"
+expect 1 'empty.jsonl has no pairs' sweep --pairs "$work/empty.jsonl"
+expect 1 'cannot open .*missing.jsonl' sweep --pairs "$work/missing.jsonl"
+echo '{"clean": "a b", "target": " d"}' >"$work/alone.jsonl"
+expect 1 'alone.jsonl:1: .*do=patch needs a source' sweep --pairs "$work/alone.jsonl" --do patch
+expect 1 'alone.jsonl:1: .*source prompt 1 is missing' analyze --pairs "$work/alone.jsonl" --patch L0H0
+expect 1 'alone.jsonl:1: .*rows=9' analyze --pairs "$work/alone.jsonl" --ablate L0H0:rows=9
+expect 1 'alone.jsonl:1: has no "spans"' sweep --pairs "$work/alone.jsonl" --align spans
+expect 2 '--pairs and --text are mutually exclusive' analyze --pairs "$set" --text a
+expect 2 '--pairs and --source are mutually exclusive' sweep --pairs "$set" --source a --do patch
+expect 2 '--pairs and --capture' analyze --pairs "$set" --capture hook_embed --json
+expect 2 '--align goes with --pairs' analyze --text a --align end
+expect 2 '--align needs equal, end, start or spans' analyze --pairs "$set" --align middle
+expect 2 '--batch needs' analyze --pairs "$set" --batch 0
+expect 2 '--draws needs' analyze --pairs "$set" --draws -1
+expect 2 '--seed needs' analyze --pairs "$set" --seed x
+expect 1 'target example is that of a set of pairs' analyze --text a --target example
+conclude
