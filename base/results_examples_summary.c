@@ -19,7 +19,7 @@ static bool is_first(const char *key) {
     return false;
 }
 
-/* An element of an array [over_examples, ...] by its axes: "example -1 L0H3". */
+/* An element of an array [over_examples, ...] by its axes: "-1 L0H3". A single target is not named. */
 static void name_element(
     char *out, size_t size, const psc_section *section, const psc_array *a, int64_t element) {
     int64_t index[PSC_MOST_AXES];
@@ -29,6 +29,7 @@ static void name_element(
     for (int i = 1; i < a->n_axes && used < size; i++) {
         const psc_result_axis *axis = psc_section_axis_named(section, a->axes[i]);
         const char *space = used ? " " : "";
+        if (axis->n == 1 && strcmp(axis->name, "targets") == 0) continue;
         const bool head = i + 1 < a->n_axes && strcmp(axis->name, "layers") == 0 &&
                           strcmp(a->axes[i + 1], "heads") == 0;
         if (head) {

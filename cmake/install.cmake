@@ -26,7 +26,7 @@ install(TARGETS pythiascope pythiascope_plugin EXPORT pythiascopeTargets
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(TARGETS psc_program RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(FILES ${public_headers} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/pythiascope)
-install(DIRECTORY models/books-5m models/books-0.5m models/forms DESTINATION ${CMAKE_INSTALL_DATADIR}/pythiascope/models OPTIONAL)
+install(DIRECTORY models/books-5m models/books-0.5m models/forms models/pairs DESTINATION ${CMAKE_INSTALL_DATADIR}/pythiascope/models OPTIONAL)
 install(EXPORT pythiascopeTargets NAMESPACE pythiascope:: DESTINATION ${package_dir})
 
 configure_package_config_file(cmake/pythiascopeConfig.cmake.in

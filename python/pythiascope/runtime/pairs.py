@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import operator
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Union
@@ -99,7 +100,7 @@ def _lines(pairs: Sequence[Mapping[str, Any]]) -> bytes:
 
 def _plain(value: Any) -> Any:
     """NumPy's ids and arrays of ids as JSON has them."""
-    return value.tolist() if hasattr(value, "tolist") else value.__index__()
+    return value.tolist() if hasattr(value, "tolist") else operator.index(value)
 
 
 class OpenPairs:
