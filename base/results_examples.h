@@ -1,5 +1,5 @@
 /* Results of many examples as one: batches of runs are taken apart by example and put together.
- * Private to base/results_examples*.c, runtime/pairs/ and tests/. Includes results.h and team.h.
+ * Private to base/results_examples*.c and runtime/pairs/. Includes results.h and team.h.
  * Threads: one at a time.
  * Ownership: opens by ** and closes by **; the results that it adds stay the caller's. */
 #ifndef RESULTS_EXAMPLES_H

@@ -225,8 +225,7 @@ static int effects_run_end(psc_context *context, void *state, int status) {
     if (phase == PSC_PHASE_SOURCE) effects_end_source(s);
     if (phase == PSC_PHASE_SOURCE) return 0;
     if (phase == PSC_PHASE_BASE) return end_base(s);
-    effects_normalize(s);
-    return effects_predict(s);
+    return effects_normalize(s) ? -1 : effects_predict(s);
 }
 
 static int effects_write_report(psc_context *context, void *state) {

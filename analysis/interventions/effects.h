@@ -72,7 +72,7 @@ void effects_forget_source(effects_state *s);
 int effects_has_source(const effects_state *s);
 /* In the changed run: the arrays; after it: base_value, source_value, normalized. */
 int effects_source_arrays(effects_state *s);
-void effects_normalize(effects_state *s);
+int effects_normalize(effects_state *s);
 /* One sentence on a target at a row. */
 int effects_say_source(const effects_state *s, int32_t target, int32_t slot);
 

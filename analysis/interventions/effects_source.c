@@ -82,21 +82,22 @@ static double value_of(const float *logits, const int32_t ids[2]) {
     return (double)logits[ids[0]] - (ids[1] >= 0 ? (double)logits[ids[1]] : 0.0);
 }
 
-/* The slot in the source of a chosen row; -1: none. */
+/* The slot in the source of a chosen row; -1: none; -2 after an error. */
 static int32_t source_slot(const effects_state *s, int32_t slot) {
     int32_t n = 0, position = -1;
     if (!s->source.paired) return slot;
     const psc_row *row = &s->host->rows(s->context, &n)[s->rows.index[slot]];
-    if (s->host->source_row(s->context, row, &position)) return -1;
+    if (s->host->source_row(s->context, row, &position)) return -2;
     for (int32_t i = 0; i < s->source.n_rows; i++)
         if (s->source.rows[i].sequence == row->sequence && s->source.rows[i].position == position)
             return i;
     return -1;
 }
 
-static void normalize_row(effects_state *s, int32_t slot) {
+static int normalize_row(effects_state *s, int32_t slot) {
     const int64_t n = s->model->d_vocab, rows = s->rows.n;
     const int32_t from = source_slot(s, slot);
+    if (from < -1) return -1;
     for (int32_t t = 0; t < s->targets.n; t++) {
         const int64_t at = t * rows + slot;
         const int32_t *ids = s->base.ids + 2 * at;
@@ -107,10 +108,13 @@ static void normalize_row(effects_state *s, int32_t slot) {
         const double scale = s->source_value[at] - s->base_value[at];
         s->normalized[at] = scale == 0.0 ? NAN : s->dz[at] / scale;
     }
+    return 0;
 }
 
-void effects_normalize(effects_state *s) {
-    for (int32_t slot = 0; s->normalized && slot < s->rows.n; slot++) normalize_row(s, slot);
+int effects_normalize(effects_state *s) {
+    for (int32_t slot = 0; s->normalized && slot < s->rows.n; slot++)
+        if (normalize_row(s, slot)) return -1;
+    return 0;
 }
 
 int effects_say_source(const effects_state *s, int32_t target, int32_t slot) {

@@ -168,6 +168,7 @@ static int on_edit(const psc_event *event, void *payload) {
         int64_t n = site->width ? t->shape[t->n_axes - 1] : event->rows[r].position + 1;
         const int64_t wide = site->width ? n : intervention_keys_at(site, &event->rows[r]);
         float *x = t->data + r * t->stride[0];
+        if (none < 0) return -1;
         if (none) continue;
         if (site->neuron >= 0) {
             x += site->neuron;

@@ -134,8 +134,10 @@ const float *intervention_values_at(const intervention_site *site, const psc_row
     int32_t row = -1;
     if (self->by == BY_RESAMPLE)
         row = part->length > 0 ? to->position % part->length : -1;
-    else if (self->host->source_row(self->context, to, &row))
-        row = -1;
+    else if (self->host->source_row(self->context, to, &row)) {
+        *none = -1;
+        return NULL;
+    }
     *none = row < 0 || row >= part->length;
     return row_at(site, part, *none ? 0 : row);
 }

@@ -22,7 +22,7 @@ for options in '--batch 5' '--batch 24 --threads 2 --chunk 7' '--batch 100 --isa
 done
 check 'a seed changes draws' analyze seeded --seed 7
 check 'other intervals' test -n "$(cmp "$work/first/tensors.safetensors" "$work/seeded/tensors.safetensors")"
-check 'the sentence' grep -q "24 pairs of .*, aligned by equal: rows count from" "$work/first.summary"
+check 'the sentence' grep -q '24 pairs of ' "$work/first.summary"
 check 'the editor says what it does' grep -q 'sets L1H0 to its values in source prompt 1' "$work/first.summary"
 check 'the mean with its interval' grep -q 'dz: mean over 24 pairs \[95 % interval\] p' "$work/first.summary"
 check 'a folder that is read again' "$program" view "$work/first" --json >"$work/read"
