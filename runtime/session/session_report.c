@@ -66,7 +66,8 @@ static psc_status report(
     session->report_progress = NULL;
     session->report_totals = NULL;
     session->document_name = NULL;
-    if (job.status == PSC_OK) job.status = psc_run_vocabulary(session->model, session->results, error);
+    if (job.status == PSC_OK)
+        job.status = psc_run_vocabulary(session->model, session->results, error);
     if (job.status != PSC_OK) psc_results_clear(session->results);
     return job.status;
 }
