@@ -38,7 +38,9 @@ void psc_examples_close(psc_examples **examples) {
     psc_examples *e = *examples;
     if (!e) return;
     for (int32_t i = 0; i < e->n_arrays; i++) free_array(e, &e->arrays[i]);
+    for (int32_t i = 0; i < e->n_rows; i++) free(e->rows[i].places);
     free(e->arrays);
+    free(e->rows);
     psc_results_close(&e->frame);
     free(e);
     *examples = NULL;
@@ -164,7 +166,7 @@ static psc_status take_part(const taking *t, int32_t sequence, int32_t example, 
     int32_t *index[PSC_MOST_AXES] = {0};
     copy c = {.n_axes = array->n_axes, .element = psc_element_size(array->element)};
     bool whole = true;
-    int64_t bytes = (int64_t)c.element, from_stride[PSC_MOST_AXES];
+    int64_t bytes = (int64_t)c.element, from_stride[PSC_MOST_AXES + 1] = {0};
     free_part(part);
     for (int i = 0; whole && i < array->n_axes; i++) {
         part->extent[i] = array->extent[i];
@@ -180,7 +182,7 @@ static psc_status take_part(const taking *t, int32_t sequence, int32_t example, 
     if (part->data)
         run_copy(&c, 0, part->data,
             (const char *)view->data + (t->first_axis ? sequence * from_stride[0] : 0));
-    for (int i = 0; i < array->n_axes; i++) free(index[i]);
+    for (int i = 0; i < PSC_MOST_AXES; i++) free(index[i]);
     t->to->bytes += (uint64_t)bytes;
     return part->data ? PSC_OK : no_memory(error);
 }
@@ -302,62 +304,70 @@ static int by_number(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* The places that any part has on an axis of that name: *out [*n], ascending. */
-static bool unite_places(
-    int32_t **out, int64_t *n, const psc_examples *e, int section, const char *axis) {
-    int64_t room = 0;
-    int32_t *all = NULL;
-    *n = 0;
+/* Appends the places of an array's axis, and keeps the distinct ones. */
+static bool add_places(
+    psc_examples_rows *rows, const psc_examples *e, const psc_examples_array *array, int axis) {
+    int64_t n = rows->n, distinct = 0;
+    for (int32_t k = 0; k < e->set.n; k++)
+        if (array->parts[k].data) n += array->parts[k].extent[axis];
+    int32_t *all = realloc(rows->places, (size_t)n * sizeof *all + 1);
+    if (!all) return false;
+    rows->places = all;
+    for (int32_t k = 0; k < e->set.n; k++) {
+        const psc_example_part *part = &array->parts[k];
+        for (int64_t r = 0; part->data && r < part->extent[axis]; r++)
+            all[rows->n++] = part->places[axis][r];
+    }
+    qsort(all, (size_t)n, sizeof *all, by_number);
+    for (int64_t r = 0; r < n; r++)
+        if (r == 0 || all[r] != all[r - 1]) all[distinct++] = all[r];
+    rows->n = distinct;
+    return true;
+}
+
+/* The places that any part has on an axis of that name; null without memory. Arrays that are put
+ * together already have no parts, so the first of a section asks. */
+static const psc_examples_rows *rows_of(psc_examples *e, int section, const char *axis) {
+    for (int32_t i = 0; i < e->n_rows; i++)
+        if (e->rows[i].section == section && strcmp(e->rows[i].axis, axis) == 0) return &e->rows[i];
+    psc_examples_rows *rows = psc_list_grow(e->rows, e->n_rows, sizeof *rows);
+    if (!rows) return NULL;
+    e->rows = rows;
+    rows += e->n_rows++;
+    *rows = (psc_examples_rows){section, axis, NULL, 0};
     for (int32_t a = 0; a < e->n_arrays; a++) {
         const psc_examples_array *array = &e->arrays[a];
-        for (int i = 0; array->section == section && !array->left_out && i < array->n_axes; i++) {
-            if (!array->is_row[i] || strcmp(array->axes[i], axis) != 0) continue;
-            for (int32_t k = 0; k < e->set.n; k++) {
-                const psc_example_part *part = &array->parts[k];
-                const int64_t more = part->data ? part->extent[i] : 0;
-                if (*n + more > room) {
-                    room = 2 * (*n + more);
-                    int32_t *grown = realloc(all, (size_t)room * sizeof *grown);
-                    if (!grown) free(all);
-                    if (!grown) return false;
-                    all = grown;
-                }
-                if (more > 0) memcpy(all + *n, part->places[i], (size_t)more * sizeof *all);
-                *n += more;
-            }
-            /* keeps the list short: the distinct ones */
-            int64_t distinct = 0;
-            if (*n > 0) qsort(all, (size_t)*n, sizeof *all, by_number);
-            for (int64_t k = 0; k < *n; k++)
-                if (k == 0 || all[k] != all[k - 1]) all[distinct++] = all[k];
-            *n = distinct;
-        }
+        if (array->section != section || array->left_out) continue;
+        for (int i = 0; i < array->n_axes; i++)
+            if (array->is_row[i] && strcmp(array->axes[i], axis) == 0 &&
+                !add_places(rows, e, array, i))
+                return NULL;
     }
-    *out = all;
-    return true;
+    return rows;
 }
 
 enum { PLACE_NAME = 256 };
 
-static psc_status add_row_axis(const psc_examples *e, psc_results *out, int section,
-    const char *name, const int32_t *places, int64_t n) {
+static psc_status add_row_axis(
+    const psc_examples *e, psc_results *out, int section, const psc_examples_rows *rows) {
+    const int64_t n = rows->n;
     char *texts = malloc((size_t)n * PLACE_NAME + 1);
     const char **labels = malloc((size_t)n * sizeof *labels + 1);
     psc_status status = texts && labels ? PSC_OK : PSC_ERROR_MEMORY;
     for (int64_t i = 0; !status && i < n; i++) {
         labels[i] = texts + i * PLACE_NAME;
-        e->set.place_name(texts + i * PLACE_NAME, PLACE_NAME, e->set.payload, places[i]);
+        e->set.place_name(texts + i * PLACE_NAME, PLACE_NAME, e->set.payload, rows->places[i]);
     }
-    if (!status) status = psc_section_add_labels(out, &out->sections[section], name, n, labels);
+    if (!status)
+        status = psc_section_add_labels(out, &out->sections[section], rows->axis, n, labels);
     free(texts);
     free(labels);
     return status;
 }
 
-/* Puts the parts of an array into the array `all` of out; frees them. places [n_axes]: of the row axes,
- * [extent]. */
+/* Puts the parts of an array into the array `all` of out; frees them. rows [n_axes]: null for others. */
 static psc_status put_parts(const psc_examples *e, psc_examples_array *array, psc_stored_array *all,
-    int32_t *const *places, psc_error *error) {
+    const psc_examples_rows *const *rows, psc_error *error) {
     copy c = {.n_axes = array->n_axes, .element = psc_element_size(array->element)};
     const int64_t *shape = all->view.shape + 1;
     int32_t *index[PSC_MOST_AXES] = {0};
@@ -377,8 +387,8 @@ static psc_status put_parts(const psc_examples *e, psc_examples_array *array, ps
             c.to_index[i] = index[i];
             for (int64_t r = 0, at = 0; index[i] && r < part->extent[i]; r++) {
                 /* both ascend, unless the plugin's rows do not */
-                if (at < shape[i] && places[i][at] > part->places[i][r]) at = 0;
-                while (at < shape[i] && places[i][at] < part->places[i][r]) at++;
+                if (at < shape[i] && rows[i]->places[at] > part->places[i][r]) at = 0;
+                while (at < shape[i] && rows[i]->places[at] < part->places[i][r]) at++;
                 index[i][r] = (int32_t)at;
             }
         }
@@ -389,34 +399,40 @@ static psc_status put_parts(const psc_examples *e, psc_examples_array *array, ps
     return whole ? PSC_OK : no_memory(error);
 }
 
+/* The rows of an array's axes, each of which section has from now on. */
+static psc_status find_rows(const psc_examples_rows **rows, psc_examples *e,
+    const psc_examples_array *array, psc_results *out, int section, psc_error *error) {
+    for (int i = 0; i < array->n_axes; i++) /* all first: the list moves when it grows */
+        if (array->is_row[i] && !rows_of(e, array->section, array->axes[i]))
+            return no_memory(error);
+    for (int i = 0; i < array->n_axes; i++) {
+        if (!array->is_row[i]) continue;
+        rows[i] = rows_of(e, array->section, array->axes[i]);
+        if (!rows[i]) return no_memory(error);
+        if (!psc_section_axis_named(&out->sections[section], array->axes[i]) &&
+            add_row_axis(e, out, section, rows[i]))
+            return no_memory(error);
+    }
+    return PSC_OK;
+}
+
 static psc_status finish_array(psc_examples *e, psc_examples_array *array, psc_results *out,
     int section, const psc_examples_draws *how, psc_error *error) {
-    const char *axes[PSC_MOST_AXES] = {PSC_EXAMPLES_AXIS};
+    const psc_section *to = &out->sections[section];
+    const char *axes[PSC_MOST_AXES] = {psc_section_axis_named(to, PSC_EXAMPLES_AXIS)->name};
     int64_t shape[PSC_MOST_AXES] = {e->set.n};
-    int32_t *places[PSC_MOST_AXES] = {0};
-    psc_status status = PSC_OK;
-    for (int i = 0; !status && i < array->n_axes; i++) {
-        int64_t n = 0;
-        if (array->is_row[i] && !unite_places(&places[i], &n, e, array->section, array->axes[i]))
-            status = no_memory(error);
-        shape[i + 1] = array->is_row[i] ? n : array->extent[i];
-        axes[i + 1] = array->axes[i];
+    const psc_examples_rows *rows[PSC_MOST_AXES] = {0};
+    psc_status status = find_rows(rows, e, array, out, section, error);
+    if (status) return status;
+    for (int i = 0; i < array->n_axes; i++) {
+        shape[i + 1] = rows[i] ? rows[i]->n : array->extent[i];
+        axes[i + 1] = psc_section_axis_named(to, array->axes[i])->name;
     }
-    for (int i = 0; !status && i < array->n_axes; i++)
-        if (array->is_row[i] && !psc_section_axis_named(&out->sections[section], array->axes[i]) &&
-            add_row_axis(e, out, section, array->axes[i], places[i], shape[i + 1]))
-            status = no_memory(error);
-    for (int i = 0; !status && i <= array->n_axes; i++)
-        axes[i] = psc_section_axis_named(&out->sections[section], axes[i])->name;
-    psc_stored_array *all = status ? NULL
-                                   : psc_results_add_array(out, section, array->key, array->element,
-                                         array->n_axes + 1, axes, shape, true, error);
-    if (!status && !all) status = error->status;
-    if (!status) {
-        all->token_ids = array->token_ids;
-        status = put_parts(e, array, all, places, error);
-    }
-    for (int i = 0; i < array->n_axes; i++) free(places[i]);
+    psc_stored_array *all = psc_results_add_array(
+        out, section, array->key, array->element, array->n_axes + 1, axes, shape, true, error);
+    if (!all) return error->status;
+    all->token_ids = array->token_ids;
+    status = put_parts(e, array, all, rows, error);
     return status ? status
                   : psc_examples_statistics(e, out, section, out->n_arrays - 1, how, error);
 }

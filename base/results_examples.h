@@ -77,11 +77,21 @@ typedef struct psc_examples_array {
     const char *left_out;          /* why; null: it is not */
 } psc_examples_array;
 
+/* The places that the examples have on a section's axis of rows. */
+typedef struct psc_examples_rows {
+    int section;
+    const char *axis; /* an array's */
+    int32_t *places;  /* [n], ascending */
+    int64_t n;
+} psc_examples_rows;
+
 struct psc_examples {
     psc_examples_set set;
     psc_results *frame; /* sections, options, texts and axes of the first run */
     psc_examples_array *arrays;
     int32_t n_arrays;
+    psc_examples_rows *rows; /* once everything is put together */
+    int32_t n_rows;
     uint64_t bytes;
 };
 

@@ -122,29 +122,33 @@ static psc_status by_group(work *w, const psc_examples *e, psc_results *out, int
             psc_section_append_text(&out->sections[section], "left_out", text);
         return status ? no_memory(error) : PSC_OK;
     }
-    psc_stored_array *to = add(out, section, all, "by_group", 2, front, error);
-    psc_status status = to ? PSC_OK : error->status;
-    double *values = to ? (double *)to->view.data : NULL; /* stays when the list of arrays grows */
+    const psc_stored_array *to = add(out, section, all, "by_group", 2, front, error);
+    if (!to) return error->status;
+    double *values = (double *)to->view.data; /* stays when the list of arrays grows */
+    psc_status status = PSC_OK;
     w->all = &out->arrays[all].view;
     for (int32_t g = 0; !status && g < e->set.n_groups; g++)
         status = fill(values + g * PSC_STATISTICS * w->n_elements, w, &e->set, g, how, error);
     return status;
 }
 
+static psc_status all_and_groups(work *w, const psc_examples *e, psc_results *out, int section,
+    int all, const psc_examples_draws *how, psc_error *error) {
+    static const char *const front[] = {PSC_STATISTICS_AXIS};
+    const psc_stored_array *to = add(out, section, all, "over_examples", 1, front, error);
+    if (!to) return error->status;
+    w->all = &out->arrays[all].view;
+    const psc_status status = fill((double *)to->view.data, w, &e->set, -1, how, error);
+    return status ? status : by_group(w, e, out, section, all, how, error);
+}
+
 psc_status psc_examples_statistics(const psc_examples *e, psc_results *out, int section, int all,
     const psc_examples_draws *how, psc_error *error) {
-    static const char *const front[] = {PSC_STATISTICS_AXIS};
     work w;
     if (out->arrays[all].view.element == PSC_I32) return PSC_OK;
-    if (!open_work(&w, &out->arrays[all].view)) {
-        close_work(&w);
-        return no_memory(error);
-    }
-    psc_stored_array *to = add(out, section, all, "over_examples", 1, front, error);
-    psc_status status = to ? PSC_OK : error->status;
-    w.all = &out->arrays[all].view;
-    if (!status) status = fill((double *)to->view.data, &w, &e->set, -1, how, error);
-    if (!status) status = by_group(&w, e, out, section, all, how, error);
+    const psc_status status = open_work(&w, &out->arrays[all].view)
+                                  ? all_and_groups(&w, e, out, section, all, how, error)
+                                  : no_memory(error);
     close_work(&w);
     return status;
 }

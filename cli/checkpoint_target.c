@@ -82,7 +82,7 @@ psc_status cli_target_choose(cli_target_choice *out, const cli_arguments *argume
     int32_t id = 0;
     *out = (cli_target_choice){0};
     if (!option || !option_named(arguments->verb, "text") || cli_has(arguments, "target") ||
-        cli_has(arguments, "contrast"))
+        cli_has(arguments, "contrast") || cli_has(arguments, "pairs"))
         return PSC_OK;
     if (cli_prompt_check(arguments) || cli_session_options(&options, arguments))
         return psc_fail(error, PSC_ERROR_INPUT, "see the sentence above");

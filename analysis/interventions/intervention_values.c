@@ -288,8 +288,9 @@ void intervention_finish_values(intervention *self, psc_phase phase) {
         intervention_site *site = &self->sites[i];
         const double n0 = self->whole_mean ? self->length[0] : 1;
         const double n1 = self->whole_mean ? self->length[1] : 1;
-        for (int64_t d = 0; d < n_means * site->width; d++)
-            site->rows[d] = (float)(site->sum[d] / (double)self->parts[d / site->width].length);
+        for (int32_t m = 0; m < n_means; m++)
+            for (int64_t d = m * site->width; d < (m + 1) * site->width; d++)
+                site->rows[d] = (float)(site->sum[d] / (double)self->parts[m].length);
         for (int64_t d = 0; change && d < site->width; d++)
             site->vector[d] = (float)(site->sum[d] / n0 - site->sum[site->width + d] / n1);
     }

@@ -66,7 +66,8 @@ static psc_status take_ids(
     prompt *p, psc_pairs *pairs, int64_t line, const json_t *list, psc_error *error) {
     const int32_t most = pairs->model->info.d_vocab - 1;
     psc_status status = make_room(p, pairs, line, json_array_size(list), error);
-    for (size_t i = 0; !status && i < json_array_size(list); i++) {
+    if (status || !p->tokens) return status;
+    for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *id = json_array_get(list, i);
         if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) > most)
             return psc_pairs_fail(pairs, line, error,
@@ -74,7 +75,7 @@ static psc_status take_ids(
                 (int)most);
         p->tokens[p->n++] = (psc_token){(int32_t)json_integer_value(id), 0, 0};
     }
-    return status;
+    return PSC_OK;
 }
 
 static psc_status take_text(
@@ -87,7 +88,8 @@ static psc_status take_text(
     if (status == PSC_ERROR_MEMORY) return psc_fail(error, status, "%s", own.message);
     if (status) return psc_pairs_fail(pairs, line, error, "the %s prompt: %s", p->key, own.message);
     status = make_room(p, pairs, line, (size_t)n, error);
-    for (int32_t i = 0; !status && i < n; i++) p->tokens[p->n++] = (psc_token){tokens[i].id, 0, 0};
+    for (int32_t i = 0; p->tokens && i < n; i++)
+        p->tokens[p->n++] = (psc_token){tokens[i].id, 0, 0};
     psc_free(tokens);
     return status;
 }
@@ -179,7 +181,7 @@ static int32_t number_of(
 static psc_status take_names(
     psc_pairs *pairs, psc_pair_entry *e, const json_t *object, psc_error *error) {
     const json_t *id = json_object_get(object, "id");
-    const char *group, *text;
+    const char *group = NULL, *text = NULL;
     char number[32];
     snprintf(number, sizeof number, "%lld",
         (long long)(json_is_integer(id) ? json_integer_value(id) : e->line));
@@ -189,7 +191,7 @@ static psc_status take_names(
     else
         text = number;
     if (status) return status;
-    e->id = keep(pairs, text);
+    e->id = text ? keep(pairs, text) : NULL;
     e->group = -1;
     if (!e->id) return no_memory(error);
     if (!group) return PSC_OK;
