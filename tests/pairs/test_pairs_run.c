@@ -148,7 +148,8 @@ Test(pairs_run, a_pair_is_as_one_prompt_with_a_source) {
         char a[16], b[16];
         snprintf(a, sizeof a, "#%d", (int)pair.a);
         snprintf(b, sizeof b, "#%d", (int)pair.b);
-        open_session("parallel_f32", 0, 1);
+        psc_session_close(&session);
+        cr_assert_eq(psc_session_open(&session, model, NULL, &error), PSC_OK);
         cr_assert_eq(pair.b < 0 ? psc_session_target(session, a, &error)
                                 : psc_session_contrast(session, a, b, &error),
             PSC_OK);
