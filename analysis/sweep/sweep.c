@@ -3,9 +3,13 @@
  *
  *   over=heads [L, H], heads_by_pos [L, H, T], resid_pre, attn_out, mlp_out [L, T], edges [H, T, T]
  *   do=zero: the value is 0; mean: its mean over the text; patch: its value in the source run at
- *   the same row; cut: the edge's score is -inf, so that the row's other edges take its weight
- *   effect = metric after minus before, at each target's own last row (sweep_variants.c)
- *   normalized = effect / (the source's metric - before), of patches: 0 unchanged, 1 the source
+ *   the row that this one is aligned with; cut: the edge's score is -inf, so that the row's other
+ *   edges take its weight effect = metric after minus before, at each target's own last row
+ *   (sweep_variants.c) normalized = effect / (the source's metric - before), of patches: 0
+ *   unchanged, 1 the source
+ *
+ * In a set of examples every array has a first axis, `examples`: each sequence of the run is one,
+ * with its own target and source prompt, and its values have the bits that it has alone.
  *
  * A head is changed at hook_z, an edge at hook_pattern (cut: at hook_attn_scores). The host runs
  * the variants: real runs with one change, from the first layer and row that it reaches. */
@@ -36,6 +40,8 @@ static const psc_option_description sweep_options[] = {
     {0},
 };
 
+#define SWEEP_MOST_BYTES 4e9 /* of the arrays of a run */
+
 static const psc_point points[] = {PSC_HOOK_Z, PSC_HOOK_Z, PSC_HOOK_RESID_PRE, PSC_HOOK_ATTN_OUT,
     PSC_HOOK_MLP_OUT, PSC_HOOK_PATTERN};
 
@@ -65,169 +71,178 @@ static int sweep_open(psc_context *context, const psc_host *host, void **state) 
     return check_choice(s);
 }
 
-/* --- the source run -------------------------------------------------------------------------- */
-
-static int retain_point(sweep_state *s) {
-    psc_filter filter = PSC_FILTER_INIT;
-    if (s->over == SWEEP_EDGES) {
-        filter.layers = &s->layer;
-        filter.n_layers = 1;
-    }
-    s->retained = s->host->retain(s->context, s->point, &filter);
-    return s->retained < 0 ? -1 : 0;
-}
-
-/* Keeps the source run's tensor after that run. source_rows stays 0 until the copy is complete. */
-static int keep_source(sweep_state *s) {
-    const int64_t width = sweep_width(s), n = s->n_rows * width;
-    const int32_t n_layers = sweep_layers_kept(s);
-    const uint64_t floats = (uint64_t)n_layers * (uint64_t)n;
-    if (floats > s->source_floats) {
-        float *source = s->host->life_alloc(s->context, floats * sizeof(float));
-        if (!source) return -1;
-        s->source = source;
-        s->source_floats = floats;
-    }
-    for (int32_t l = 0; l < n_layers; l++) {
-        psc_event kept;
-        if (s->host->fetch(s->context, s->retained, s->over == SWEEP_EDGES ? s->layer : l, &kept))
-            return -1;
-        memcpy((float *)s->source + l * n, kept.tensor.data, (size_t)n * sizeof(float));
-    }
-    s->source_rows = s->n_rows;
-    return 0;
-}
-
-static void keep_logits(const sweep_state *s, const psc_event *event, float *out) {
-    for (int32_t r = 0; r < event->n_rows; r++) {
-        const int32_t slot = s->rows.slot[event->rows[r].index];
-        if (slot < 0) continue;
-        memcpy(out + (int64_t)slot * s->n_vocab, event->tensor.data + r * event->tensor.stride[0],
-            (size_t)s->n_vocab * sizeof *out);
-    }
-}
-
-static int on_source_logits(const psc_event *event, void *payload) {
-    const sweep_state *s = payload;
-    keep_logits(s, event, s->source_logits);
-    return 0;
-}
-
 /* The rows whose logits are kept: the last, and the one before it if a target is `next`. */
 static int choose_rows(sweep_state *s) {
     const psc_filter last = {.struct_size = sizeof last, .rows = PSC_ROWS_LAST};
-    return psc_rows_resolve(s->context, s->host, "rows", &last, s->metric != SWEEP_KL, &s->rows);
+    return psc_rows_resolve(s->context, s->host, "rows", &last, s->metric != SWEEP_KL, &s->chosen);
 }
 
-static int begin_source(sweep_state *s) {
-    if (s->what != SWEEP_PATCH) return 0;
-    if (retain_point(s)) return -1;
-    if (!sweep_normalizes(s)) return 0;
-    if (!s->source_logits)
-        s->source_logits =
-            s->host->life_alloc(s->context, 2 * (uint64_t)s->n_vocab * sizeof *s->source_logits);
-    if (!s->source_logits || choose_rows(s)) return -1;
-    return s->host->observe(s->context, PSC_HOOK_LOGITS, &s->rows.filter, on_source_logits, s);
+static int on_base_logits(const psc_event *event, void *payload) {
+    const sweep_state *s = payload;
+    sweep_keep_logits(s, &s->chosen, event, s->base);
+    return 0;
+}
+
+/* --- the arrays ------------------------------------------------------------------------------ */
+
+static const char *const axes_of[][6] = {{"examples", "targets", "layers", "heads"},
+    {"examples", "targets", "layers", "heads", "rows"}, {"examples", "targets", "layers", "rows"},
+    {"examples", "targets", "layers", "rows"}, {"examples", "targets", "layers", "rows"},
+    {"examples", "targets", "heads", "rows", "keys"}};
+static const int n_axes_of[] = {4, 5, 4, 4, 4, 5};
+
+/* The axes of an array: without examples for one sequence, without targets for kl. */
+static int axes_for(const sweep_state *s, const char *out[6]) {
+    int n = 0;
+    for (int i = 0; i < n_axes_of[s->over]; i++) {
+        if ((i == 0 && !s->is_set) || (i == 1 && s->metric == SWEEP_KL)) continue;
+        out[n++] = axes_of[s->over][i];
+    }
+    return n;
+}
+
+/* [parts, targets]: an array in a set, else memory for a list. */
+static double *values_of(const sweep_state *s, const char *name) {
+    static const char *const axes[] = {"examples", "targets"};
+    if (s->is_set && s->metric != SWEEP_KL)
+        return s->host->array(s->context, name, PSC_F64, 2, axes);
+    const uint64_t n = (uint64_t)s->rows.n_parts * (uint64_t)s->n_targets;
+    return s->host->run_alloc(s->context, n * sizeof(double));
+}
+
+/* In a set each example's own rows and keys have the numbers 0, 1, ...; shorter ones end in NaN. */
+static int make_axes(sweep_state *s) {
+    const psc_host *host = s->host;
+    const int32_t n = s->rows.longest, examples = s->rows.n_parts;
+    const uint64_t most = (uint64_t)(n > examples ? n : examples);
+    int32_t *numbers = host->run_alloc(s->context, most * sizeof *numbers);
+    if (!numbers) return -1;
+    for (int32_t i = 0; i < n; i++) numbers[i] = s->is_set ? i : s->run_rows[i].position;
+    if (psc_count_axis(s->context, host, "layers", 0, s->n_layers) ||
+        psc_count_axis(s->context, host, "heads", 0, s->n_heads) ||
+        psc_count_axis(s->context, host, "rows", 0, n) ||
+        host->axis_numbers(s->context, "keys", n, numbers))
+        return -1;
+    if (!s->is_set)
+        return psc_rows_axis(s->context, host, "last", &s->chosen) ||
+               (s->metric != SWEEP_KL && psc_targets_results(&s->targets, "last"));
+    for (int32_t i = 0; i < examples; i++)
+        numbers[i] = (int32_t)host->example(s->context, s->rows.parts[i].sequence);
+    return host->axis_numbers(s->context, "examples", examples, numbers) ||
+           (s->metric != SWEEP_KL &&
+               psc_targets_axis(s->context, host, s->targets.targets, s->targets.n));
+}
+
+static int check_size(const sweep_state *s) {
+    const double arrays = sweep_normalizes(s) ? 2 : 1;
+    const double bytes = arrays * s->rows.n_parts * s->n_targets * (double)s->n_cells * 8;
+    if (bytes <= SWEEP_MOST_BYTES) return 0;
+    return s->host->fail(s->context,
+        "the effects of %d sequences, %d targets and %d rows need %.1f GB; the most is %.0f GB: "
+        "run fewer or shorter sequences, or fewer targets",
+        (int)s->rows.n_parts, (int)s->n_targets, (int)s->rows.longest, bytes / 1e9,
+        SWEEP_MOST_BYTES / 1e9);
+}
+
+static int make_arrays(sweep_state *s) {
+    const int64_t layers = s->n_layers, heads = s->n_heads, rows = s->rows.longest;
+    const int64_t cells[] = {layers * heads, layers * heads * rows, layers * rows, layers * rows,
+        layers * rows, heads * rows * rows};
+    const psc_host *host = s->host;
+    const char *axes[6];
+    const int n_axes = axes_for(s, axes);
+    s->n_cells = cells[s->over];
+    s->n_targets = s->metric == SWEEP_KL ? 1 : s->targets.n;
+    s->source_value = s->normalized = NULL;
+    if (check_size(s) || make_axes(s)) return -1;
+    s->effect = host->array(s->context, "effect", PSC_F64, n_axes, axes);
+    s->base_value = values_of(s, "base");
+    if (!s->effect || !s->base_value || !sweep_normalizes(s))
+        return s->effect && s->base_value ? 0 : -1;
+    s->normalized = host->array(s->context, "normalized", PSC_F64, n_axes, axes);
+    s->source_value = values_of(s, "source");
+    return s->normalized && s->source_value ? 0 : -1;
+}
+
+/* target_ids [examples, targets, ids], of the row at which a target's effect is measured. */
+static int keep_target_ids(const sweep_state *s) {
+    static const char *const axes[] = {"examples", "targets", "ids"}, *const pair[] = {"a", "b"};
+    if (s->metric == SWEEP_KL) return 0;
+    if (s->host->axis_labels(s->context, "ids", 2, pair)) return -1;
+    int32_t *out = psc_token_ids_array(s->context, s->host, "target_ids", 3, axes);
+    for (int32_t i = 0; out && i < s->rows.n_parts; i++)
+        for (int32_t t = 0; t < s->n_targets; t++, out += 2) {
+            const int32_t slot = sweep_slot(s, &s->rows.parts[i], t);
+            if (slot < 0) continue;
+            memcpy(out, s->targets.ids + 2 * ((int64_t)t * s->chosen.n + slot), 2 * sizeof *out);
+        }
+    return out ? 0 : -1;
 }
 
 /* --- the run --------------------------------------------------------------------------------- */
 
-static int on_base_logits(const psc_event *event, void *payload) {
-    sweep_state *s = payload;
-    keep_logits(s, event, s->base);
-    return 0;
-}
-
+/* Several sequences are the examples of a set. */
 static int check_run(sweep_state *s) {
     const psc_host *host = s->host;
-    s->run_rows = host->rows(s->context, &s->n_rows);
-    if (s->run_rows[s->n_rows - 1].sequence != s->run_rows[0].sequence)
-        return host->fail(s->context, "sweep needs a single sequence; run one sequence at a time");
+    s->run_rows = host->rows(s->context, &s->rows.n);
+    const int32_t n_parts = sweep_count_parts(s->run_rows, s->rows.n);
+    s->rows.parts = host->run_alloc(s->context, (uint64_t)n_parts * sizeof *s->rows.parts);
+    if (!s->rows.parts || choose_rows(s)) return -1;
+    sweep_find_parts(s, &s->chosen, s->run_rows, s->rows.n, &s->rows);
+    s->is_set = host->example(s->context, s->run_rows[0].sequence) >= 0;
+    if (n_parts > 1 && !s->is_set)
+        return host->fail(s->context,
+            "sweep needs a single sequence, or a set of examples; run one sequence at a time");
+    for (int32_t i = 0; s->over == SWEEP_EDGES && i < n_parts; i++)
+        if (s->rows.parts[i].position != 0)
+            return host->fail(
+                s->context, "over=edges needs a whole sequence; run the text from position 0");
     return 0;
 }
 
-/* Makes the array [targets, ...] and its axes. */
-static int make_array(sweep_state *s) {
-    static const char *const axes[][4] = {{"targets", "layers", "heads"},
-        {"targets", "layers", "heads", "rows"}, {"targets", "layers", "rows"},
-        {"targets", "layers", "rows"}, {"targets", "layers", "rows"},
-        {"targets", "heads", "rows", "keys"}};
-    static const int n_axes[] = {3, 4, 3, 3, 3, 4};
-    const int64_t layers = s->n_layers, heads = s->n_heads, rows = s->n_rows;
-    const int64_t cells[] = {layers * heads, layers * heads * rows, layers * rows, layers * rows,
-        layers * rows, heads * rows * rows};
-    const int with_targets = s->metric != SWEEP_KL;
+static int begin_changed(sweep_state *s) {
     const psc_host *host = s->host;
-    int32_t *positions = host->run_alloc(s->context, (uint64_t)rows * sizeof *positions);
-    if (!positions) return -1;
-    for (int32_t i = 0; i < s->n_rows; i++) positions[i] = s->run_rows[i].position;
-    if (psc_count_axis(s->context, host, "layers", 0, layers) ||
-        psc_count_axis(s->context, host, "heads", 0, heads) ||
-        psc_count_axis(s->context, host, "rows", 0, rows) ||
-        host->axis_numbers(s->context, "keys", rows, positions) ||
-        (with_targets && psc_targets_results(&s->targets, "last")))
+    if (check_run(s)) return -1;
+    if (s->what == SWEEP_PATCH && sweep_begin_patches(s)) return -1;
+    const uint64_t n = (uint64_t)s->chosen.n, n_vocab = (uint64_t)s->n_vocab;
+    s->base = host->run_alloc(s->context, n * n_vocab * sizeof *s->base);
+    s->base_lse = host->run_alloc(s->context, n * sizeof *s->base_lse);
+    if (!s->base || !s->base_lse || psc_targets_begin(s->context, host, &s->chosen, &s->targets) ||
+        make_arrays(s))
         return -1;
-    s->n_cells = cells[s->over];
-    s->n_targets = with_targets ? s->targets.n : 1;
-    s->effect = host->array(s->context, "effect", PSC_F64, n_axes[s->over] - !with_targets,
-        axes[s->over] + !with_targets);
-    s->normalized = NULL;
-    if (sweep_normalizes(s))
-        s->normalized =
-            host->array(s->context, "normalized", PSC_F64, n_axes[s->over], axes[s->over]);
-    return s->effect && (s->normalized || !sweep_normalizes(s)) ? 0 : -1;
+    if (s->metric == SWEEP_KL) {
+        s->p = host->run_alloc(s->context, (uint64_t)s->rows.n_parts * n_vocab * sizeof *s->p);
+        if (!s->p) return -1;
+    }
+    if (s->what == SWEEP_MEAN && sweep_retain(s)) return -1;
+    return host->observe(s->context, PSC_HOOK_LOGITS, &s->chosen.filter, on_base_logits, s) ||
+           host->prepare_variants(s->context);
 }
 
 static int sweep_run_begin(psc_context *context, void *state) {
     sweep_state *s = state;
-    const psc_host *host = s->host;
-    const int phase = host->phase(context);
-    s->retained = -1;
+    const int phase = s->host->phase(context);
+    s->source.retained = -1;
     if (phase == PSC_PHASE_BASE) return 0;
-    if (phase == PSC_PHASE_SOURCE) s->source_rows = 0; /* discards an earlier source */
-    if (check_run(s)) return -1;
-    if (phase == PSC_PHASE_SOURCE) return begin_source(s);
-    if (s->what == SWEEP_PATCH && s->source_rows != s->n_rows)
-        return s->source_rows == 0
-                   ? host->fail(context, "do=patch needs a source prompt (--source)")
-                   : host->fail(context,
-                         "the source prompt has %d tokens and the prompt %d; a patch needs prompts "
-                         "of equal length",
-                         (int)s->source_rows, (int)s->n_rows);
-    if (s->run_rows[0].position != 0 && s->over == SWEEP_EDGES)
-        return host->fail(
-            context, "over=edges needs a whole sequence; run the text from position 0");
-    if (choose_rows(s)) return -1;
-    s->base =
-        host->run_alloc(context, (uint64_t)s->rows.n * (uint64_t)s->n_vocab * sizeof *s->base);
-    s->p = host->run_alloc(context, (uint64_t)s->n_vocab * sizeof *s->p);
-    if (!s->base || !s->p || psc_targets_begin(context, host, &s->rows, &s->targets) ||
-        psc_rows_axis(context, host, "last", &s->rows) || make_array(s))
-        return -1;
-    s->base_value = host->run_alloc(context, (uint64_t)s->n_targets * sizeof *s->base_value);
-    s->source_value = NULL;
-    if (sweep_normalizes(s)) {
-        s->source_value =
-            host->run_alloc(context, (uint64_t)s->n_targets * sizeof *s->source_value);
-        if (!s->source_value) return -1;
-    }
-    if (!s->base_value || (s->what == SWEEP_MEAN && retain_point(s))) return -1;
-    return host->observe(context, PSC_HOOK_LOGITS, &s->rows.filter, on_base_logits, s) ||
-           host->prepare_variants(context);
+    if (phase != PSC_PHASE_SOURCE) return begin_changed(s);
+    s->source.rows.n = 0; /* discards an earlier source */
+    return s->what == SWEEP_PATCH ? choose_rows(s) || sweep_begin_source(s) : 0;
 }
 
 static int sweep_run_end(psc_context *context, void *state, int status) {
     sweep_state *s = state;
     const int phase = s->host->phase(context);
     if (status || phase == PSC_PHASE_BASE) return 0;
-    if (phase == PSC_PHASE_SOURCE) return s->what == SWEEP_PATCH ? keep_source(s) : 0;
-    return sweep_compute(s);
+    if (phase == PSC_PHASE_SOURCE) return s->what == SWEEP_PATCH ? sweep_keep_source(s) : 0;
+    if (sweep_compute(s)) return -1;
+    return s->is_set ? keep_target_ids(s) : 0;
 }
 
 static int sweep_report(psc_context *context, void *state) {
     const sweep_state *s = state;
     const int phase = s->host->phase(context);
-    return phase == PSC_PHASE_SOURCE || phase == PSC_PHASE_BASE ? 0 : sweep_summary(s);
+    if (phase == PSC_PHASE_SOURCE || phase == PSC_PHASE_BASE || s->is_set) return 0;
+    return sweep_summary(s);
 }
 
 const psc_plugin *psc_builtin_sweep(void) {

@@ -22,48 +22,109 @@ typedef enum sweep_over {
 typedef enum sweep_do { SWEEP_ZERO, SWEEP_MEAN, SWEEP_PATCH, SWEEP_CUT } sweep_do;
 typedef enum sweep_metric { SWEEP_LOGIT, SWEEP_LOG_PROB, SWEEP_KL } sweep_metric;
 
+/* A sequence of a run. */
+typedef struct sweep_part {
+    int32_t sequence, position; /* of its first row */
+    int32_t first, n;           /* its rows of the run */
+    int32_t slot, n_slots;      /* its rows among those whose logits are kept */
+} sweep_part;
+
+/* The rows of a run, by sequence, and the values of the swept tensor, [layers kept][n, width]. */
+typedef struct sweep_rows {
+    sweep_part *parts; /* [n_parts] */
+    int32_t n_parts, n;
+    int32_t longest; /* rows of a part */
+    int64_t width;   /* floats of a row of the swept tensor; of edges heads * keys */
+    int32_t n_keys;  /* the last position + 1 */
+} sweep_rows;
+
+/* The source run. n is 0 until its values are complete. */
+typedef struct sweep_source {
+    sweep_rows rows;
+    psc_kept parts, values, logits; /* logits [slots, V], where patched values are compared */
+    int32_t n_slots;
+    int retained; /* handle of this or, for the mean, the changed run's tensor; -1: none */
+} sweep_source;
+
+/* A variant that is being computed: the cell of a part's arrays that it fills. */
+typedef struct sweep_cell {
+    int32_t part;
+    int64_t at;
+} sweep_cell;
+
 typedef struct sweep_state {
     psc_context *context;
     const psc_host *host;
     int32_t over, what, metric, layer, top;
     int32_t n_layers, n_heads, d_head, d_model, n_vocab;
     psc_point point;
+    sweep_source source;
 
-    /* the source run's tensor: [layers swept][rows, width] */
-    const float *source;
-    int32_t source_rows;
-    uint64_t source_floats; /* the size of `source` */
-    float *source_logits;   /* [2, V] of the rows below; null unless patched values are compared */
-    int retained; /* handle of the source's or, for the mean, this run's tensor; -1: none */
-
-    /* this run */
-    psc_row_set rows; /* the last row, or for `next` the one before it, or both */
-    psc_target_rows targets;
-    int32_t n_rows, n_targets;
+    /* this run: one sequence, or the examples of a set */
+    int is_set;
+    sweep_rows rows;
     const psc_row *run_rows;
-    float *base; /* [rows, V] logits of those rows, unchanged */
-    float *p;    /* [V] probabilities of the last row */
-    float *mean; /* [L, width] */
-    double base_lse[2];
-    double *base_value;   /* [targets] */
-    double *source_value; /* [targets], or null: the metric on the source prompt */
-    double *effect;       /* the array */
+    psc_row_set chosen; /* of each part the last row, or for `next` the one before it, or both */
+    psc_target_rows targets;
+    int32_t n_targets;
+    int32_t *source_at; /* [rows] the source's row that each is patched from, by index; -1: none */
+    char *same; /* [layers kept][rows, units]: the source has the same bits. Null if not patched */
+    int32_t units;    /* of a row: heads, or 1, or heads * keys */
+    float *base;      /* [chosen, V] logits, unchanged */
+    double *base_lse; /* [chosen] */
+    float *p;         /* [parts, V] probabilities of the last row; for kl */
+    float *mean;      /* [parts][layers kept, width] */
+
+    /* the arrays */
+    double *base_value;   /* [parts, targets] */
+    double *source_value; /* [parts, targets], or null: the metric on the source prompt */
+    double *effect;       /* [parts, targets, n_cells] */
     double *normalized;   /* effect / (source - base), or null */
-    int64_t n_cells;      /* of the array, per target */
-    int64_t *cells;       /* [variants of a call] the cell of each one's effect */
+    int64_t n_cells;      /* with `longest` rows and keys */
+    sweep_cell *cells;    /* [variants of a call] */
 } sweep_state;
 
-/* Computes every variant into effect (sweep_variants.c). */
+/* --- sweep_source.c -------------------------------------------------------------------------- */
+/* The sequences of the run's rows, which live as the memory at `parts` does. */
+int32_t sweep_count_parts(const psc_row *rows, int32_t n);
+void sweep_find_parts(const sweep_state *s, const psc_row_set *chosen, const psc_row *run_rows,
+    int32_t n, sweep_rows *out);
+/* In run_begin and run_end of the source run. */
+int sweep_begin_source(sweep_state *s);
+int sweep_keep_source(sweep_state *s);
+/* In run_begin of the changed run: aligns its rows with the source's, and finds in the run which of
+ * their values have the same bits. */
+int sweep_begin_patches(sweep_state *s);
+/* The source's part of a part; null if the source run has no such sequence. */
+const sweep_part *sweep_source_of(const sweep_state *s, const sweep_part *part);
+/* Retains the swept tensor in the current run. */
+int sweep_retain(sweep_state *s);
+/* Copies an event's chosen rows of logits to out [chosen, V]. */
+void sweep_keep_logits(
+    const sweep_state *s, const psc_row_set *chosen, const psc_event *event, float *out);
+/* The number of layers whose tensor is kept: all, or one for edges. */
+int32_t sweep_layers_kept(const sweep_state *s);
+
+/* --- sweep_metric.c -------------------------------------------------------------------------- */
+/* The chosen row of a part at which a target's effect is measured; -1: it has no token there. */
+int32_t sweep_slot(const sweep_state *s, const sweep_part *part, int32_t target);
+/* In run_end: the metric of every part before any change, and on the source prompt. */
+int sweep_measure(sweep_state *s);
+/* Receives the logits of variant i, that of cells[i]. */
+int sweep_on_logits(int32_t variant, const psc_event *logits, void *payload);
+/* The effect of a change that keeps every bit. */
+void sweep_put_zero(sweep_state *s, int32_t part, int64_t at);
+void sweep_normalize(sweep_state *s);
+
+/* --- sweep_variants.c, sweep_summary.c ------------------------------------------------------- */
+/* Computes every variant into effect. */
 int sweep_compute(sweep_state *s);
+/* Prints the largest effects of a single sequence. */
+int sweep_summary(const sweep_state *s);
+
 /* Whether effects are compared with the source's own value: patches of a metric per target. */
 static inline int sweep_normalizes(const sweep_state *s) {
     return s->what == SWEEP_PATCH && s->metric != SWEEP_KL;
 }
-/* Prints the largest effects (sweep_summary.c). */
-int sweep_summary(const sweep_state *s);
-/* Floats of one row of the swept tensor. */
-int64_t sweep_width(const sweep_state *s);
-/* The number of layers whose tensor is kept: all, or one for edges. */
-int32_t sweep_layers_kept(const sweep_state *s);
 
 #endif

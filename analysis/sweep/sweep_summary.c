@@ -8,7 +8,7 @@ enum { SWEEP_NAME = 2 * PSC_ROW_NAME + 32 };
 /* "L3H5", "L3H5 @7 ' city'", "3_attn_out @7 ...", "L3H5: @9 ' of' reads @7 ' city'". */
 static void name_cell(const sweep_state *s, int64_t at, char *out, size_t size) {
     static const char *const names[] = {"", "", "resid_pre", "attn_out", "mlp_out"};
-    const int64_t rows = s->n_rows, heads = s->n_heads;
+    const int64_t rows = s->rows.n, heads = s->n_heads;
     if (s->over == SWEEP_HEADS) {
         snprintf(out, size, "L%dH%d", (int)(at / heads), (int)(at % heads));
         return;
@@ -55,7 +55,7 @@ static int show_target(
     static const char *const done[] = {
         "set to zero", "set to its mean", "patched from the source", "cut"};
     const psc_host *host = s->host;
-    const int32_t last = s->metric != SWEEP_KL ? psc_target_last(&s->targets, target) : 0;
+    const int32_t last = sweep_slot(s, &s->rows.parts[0], target);
     if (last < 0)
         return host->summary_text(
             s->context, "next: no row has a next token, so there is no effect.");

@@ -1,255 +1,273 @@
-/* The variants of a sweep and their metric.
+/* The variants of a sweep: one for each place whose change can change the logits.
  *
- *   effect = metric after minus before, at the last row; `next`: at the last row with a next token
- *   metric: z of the target (z_a - z_b), log p of it = z - log Z, or
- *   KL(before || after) = sum_t p_t (log p_t - log p'_t)
+ * Variants run layer by layer, and within a layer by the number of rows that they compute, over all
+ * examples of a set. The host packs neighbors of a similar size into one pass, and of one sequence
+ * it finds the keys and values of earlier rows in place. Not computed, because every bit stays:
  *
- * Variants run layer by layer, and within a layer from the last position to the first. The host
- * then finds the keys and values of earlier rows in place. */
+ *   a patch whose value has the bits that the row has (of a common beginning of both prompts)
+ *   in the last layer, what a later row does not read: outputs and patterns of rows before the
+ *   first one whose logits are needed */
 #include "sweep.h"
 
-#include <math.h>
-#include <string.h>
+#include <stdlib.h>
 
-#define VARIANTS_A_CALL 256
+#define VARIANTS_A_CALL 2048
+#define CHANGES_A_CALL 4096 /* more if a sequence is longer */
 
-int64_t sweep_width(const sweep_state *s) {
-    if (s->over == SWEEP_EDGES) return (int64_t)s->n_heads * s->n_rows;
-    return s->d_model;
-}
-
-int32_t sweep_layers_kept(const sweep_state *s) {
-    return s->over == SWEEP_EDGES ? 1 : s->n_layers;
-}
-
-/* --- the metric ------------------------------------------------------------------------------ */
-
-static double divergence(const sweep_state *s, const float *z, double lse) {
-    double sum = 0;
-    for (int64_t t = 0; t < s->n_vocab; t++)
-        // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): a divergence is measured of logits
-        sum += (double)s->p[t] * ((s->base[t] - s->base_lse[0]) - (z[t] - lse));
-    return sum;
-}
-
-/* The metric of a target at one of the rows. */
-static double target_value(
-    const sweep_state *s, int32_t target, int32_t slot, const float *z, double lse) {
-    const int32_t *ids = s->targets.ids + 2 * ((int64_t)target * s->rows.n + slot);
-    double value = z[ids[0]];
-    if (ids[1] >= 0) return value - z[ids[1]];
-    return s->metric == SWEEP_LOG_PROB ? value - lse : value;
-}
-
-/* A variant's event begins at the first row that it changes; earlier rows are unchanged. */
-static int on_logits(int32_t variant, const psc_event *logits, void *payload) {
-    sweep_state *s = payload;
-    const float *z[2] = {NULL, NULL};
-    double lse[2] = {0};
-    for (int32_t slot = 0; slot < s->rows.n; slot++) {
-        const int32_t at = s->rows.index[slot] - logits->rows[0].index;
-        if (at < 0) continue;
-        z[slot] = logits->tensor.data + at * logits->tensor.stride[0];
-        if (s->metric != SWEEP_LOGIT)
-            lse[slot] = s->host->log_sum_exp(s->context, s->n_vocab, z[slot]);
-    }
-    for (int32_t t = 0; t < s->n_targets; t++) {
-        double *out = s->effect + t * s->n_cells + s->cells[variant];
-        const int32_t slot = s->metric == SWEEP_KL ? 0 : psc_target_last(&s->targets, t);
-        if (slot < 0) continue;
-        if (s->metric == SWEEP_KL)
-            *out = divergence(s, z[slot], lse[slot]);
-        else if (z[slot])
-            *out = target_value(s, t, slot, z[slot], lse[slot]) - s->base_value[t];
-        else
-            *out = 0.0;
-    }
-    return s->host->cancelled(s->context);
-}
-
-static int measure_base(sweep_state *s) {
-    const psc_host *host = s->host;
-    for (int32_t slot = 0; slot < s->rows.n; slot++)
-        s->base_lse[slot] =
-            host->log_sum_exp(s->context, s->n_vocab, s->base + (int64_t)slot * s->n_vocab);
-    if (s->metric == SWEEP_KL) {
-        for (int64_t t = 0; t < s->n_vocab; t++) s->p[t] = (float)(s->base[t] - s->base_lse[0]);
-        host->exp(s->context, s->n_vocab, s->p, s->p);
-        return 0;
-    }
-    for (int32_t t = 0; t < s->n_targets; t++) {
-        const int32_t slot = psc_target_last(&s->targets, t);
-        const float *z = s->base + (int64_t)slot * s->n_vocab;
-        s->base_value[t] = slot < 0 ? NAN : target_value(s, t, slot, z, s->base_lse[slot]);
-        if (host->append_number(s->context, "base", s->base_value[t])) return -1;
-    }
-    return 0;
-}
-
-/* The metric on the source prompt, of the tokens and at the row that this run's targets have. */
-static int measure_source(sweep_state *s) {
-    const psc_host *host = s->host;
-    for (int32_t t = 0; t < s->n_targets; t++) {
-        const int32_t slot = psc_target_last(&s->targets, t);
-        const float *z = s->source_logits + (int64_t)slot * s->n_vocab;
-        s->source_value[t] =
-            slot < 0 ? NAN
-                     : target_value(s, t, slot, z, host->log_sum_exp(s->context, s->n_vocab, z));
-        if (host->append_number(s->context, "source", s->source_value[t])) return -1;
-    }
-    return 0;
-}
-
-/* NaN where the source's value is this run's, so that there is no scale. */
-static void normalize(sweep_state *s) {
-    for (int32_t t = 0; t < s->n_targets; t++) {
-        // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): "normalized" goes with a source
-        const double scale = s->source_value[t] - s->base_value[t];
-        for (int64_t i = t * s->n_cells; i < (t + 1) * s->n_cells; i++)
-            s->normalized[i] = scale == 0.0 ? NAN : s->effect[i] / scale;
-    }
-}
-
-/* --- the changed values ---------------------------------------------------------------------- */
-
-/* Computes the mean over the run's rows for every layer. */
-static int find_means(sweep_state *s) {
-    const int64_t width = sweep_width(s);
-    s->mean = s->host->run_alloc(s->context, (uint64_t)(s->n_layers * width) * sizeof *s->mean);
-    if (!s->mean) return -1;
-    for (int32_t l = 0; l < s->n_layers; l++) {
-        psc_event kept;
-        if (s->host->fetch(s->context, s->retained, l, &kept)) return -1;
-        for (int64_t i = 0; i < width; i++) {
-            double sum = 0;
-            for (int32_t r = 0; r < s->n_rows; r++) sum += kept.tensor.data[r * width + i];
-            s->mean[l * width + i] = (float)(sum / s->n_rows);
-        }
-    }
-    return 0;
-}
-
-/* Sets the values of a change of head h (-1: none) at row r of layer l, key j (edges). */
-static void put_values(
-    const sweep_state *s, psc_change *c, int32_t l, int32_t h, int32_t r, int32_t j) {
-    const int64_t width = sweep_width(s), within = h >= 0 ? (int64_t)h * s->d_head : 0;
-    if (s->what == SWEEP_MEAN) {
-        c->kind = PSC_CHANGE_SET;
-        c->values = s->mean + l * width + within;
-    } else if (s->what == SWEEP_PATCH && s->over == SWEEP_EDGES) {
-        c->kind = PSC_CHANGE_SET;
-        c->values = s->source + r * width + (int64_t)h * s->n_rows + j;
-    } else if (s->what == SWEEP_PATCH) {
-        c->kind = PSC_CHANGE_SET;
-        c->values = s->source + ((int64_t)l * s->n_rows + r) * width + within;
-        c->stride = width;
-    } else if (s->what == SWEEP_CUT) {
-        c->kind = PSC_CHANGE_CUT;
-    }
-}
-
-/* --- all variants ---------------------------------------------------------------------------- */
+/* A place of the model in one part: rows begin..end-1 of the part, at a layer. */
+typedef struct place {
+    int32_t part, layer, head; /* head -1: no heads */
+    int32_t begin, end, key;   /* key: its number in the part; -1: no edges */
+    int64_t cell;
+} place;
 
 typedef struct batch {
     sweep_state *s;
     psc_change *changes;
     psc_variant *variants;
-    int32_t n;
-    int64_t done, all;
+    int32_t n, n_changes, most_changes;
+    int32_t
+        *first; /* [parts, heads] the first row that a head's variant changes; the part's n: none */
+    double done; /* 0..1 */
 } batch;
 
+/* --- what changes ---------------------------------------------------------------------------- */
+
+/* What a change of a row does: nothing can be put there, every bit stays, or it may change some. */
+typedef enum outcome { UNDEFINED, SAME, CHANGES } outcome;
+
+/* The source's row of row r of a part, and for edges that of its key; -1: none. */
+static int32_t source_row(const sweep_state *s, const sweep_part *part, int32_t r, int32_t key) {
+    const int32_t from = s->source_at[part->first + r];
+    if (key < 0 || from < 0) return from;
+    const int32_t read = s->source_at[part->first + key];
+    return read < 0 || read > from ? -1 : from;
+}
+
+static outcome outcome_of(const sweep_state *s, const place *at, int32_t r) {
+    const sweep_part *part = &s->rows.parts[at->part];
+    const int patched = s->what == SWEEP_PATCH;
+    if (s->what == SWEEP_CUT && r == 0) return UNDEFINED; /* row 0 keeps its only key */
+    if (patched && source_row(s, part, r, at->key) < 0) return UNDEFINED;
+    if (at->layer == s->n_layers - 1 && s->over != SWEEP_RESID_PRE &&
+        part->first + r < s->chosen.index[part->slot])
+        return SAME;
+    if (!patched) return CHANGES;
+    const int64_t layer = s->over == SWEEP_EDGES ? 0 : at->layer;
+    const int64_t unit = s->over == SWEEP_EDGES ? (int64_t)at->head * s->rows.n_keys + at->key
+                         : at->head >= 0        ? at->head
+                                                : 0;
+    return s->same[(layer * s->rows.n + part->first + r) * s->units + unit] ? SAME : CHANGES;
+}
+
+/* The source's values for row r. */
+static const float *source_values(const sweep_state *s, const place *at, int32_t r) {
+    const sweep_rows *source = &s->source.rows;
+    const sweep_part *part = &s->rows.parts[at->part];
+    const int64_t layer = s->over == SWEEP_EDGES ? 0 : at->layer;
+    int64_t within = at->head >= 0 ? (int64_t)at->head * s->d_head : 0;
+    if (s->over == SWEEP_EDGES)
+        within = (int64_t)at->head * source->n_keys + s->source_at[part->first + at->key] -
+                 sweep_source_of(s, part)->first;
+    return (const float *)s->source.values.at +
+           (layer * source->n + s->source_at[part->first + r]) * source->width + within;
+}
+
+/* --- variants -------------------------------------------------------------------------------- */
+
 static int flush(batch *b) {
-    const psc_host *host = b->s->host;
-    if (b->n == 0) return 0;
-    const int before = b->s->rows.index[0] < b->s->n_rows - 1; /* an earlier row is needed */
-    if (host->variants(b->s->context, b->n, b->variants, before ? PSC_ROWS_ALL : PSC_ROWS_LAST,
-            on_logits, b->s))
-        return -1;
-    b->done += b->n;
-    b->n = 0;
-    host->progress(b->s->context, (double)b->done / (double)b->all);
-    return 0;
-}
-
-/* Adds one variant, which changes the rows r..end-1. */
-static int add(batch *b, int32_t l, int32_t h, int32_t r, int32_t end, int32_t j, int64_t cell) {
     sweep_state *s = b->s;
-    const int32_t first = s->run_rows[0].position;
-    psc_change *c = &b->changes[b->n];
+    if (b->n == 0) return 0;
+    int before = 0; /* an earlier row than a sequence's last is needed */
+    for (int32_t i = 0; i < s->rows.n_parts; i++) {
+        const sweep_part *part = &s->rows.parts[i];
+        before |= s->chosen.index[part->slot] < part->first + part->n - 1;
+    }
+    if (s->host->variants(s->context, b->n, b->variants, before ? PSC_ROWS_ALL : PSC_ROWS_LAST,
+            sweep_on_logits, s))
+        return -1;
+    b->n = b->n_changes = 0;
+    s->host->progress(s->context, b->done);
+    return 0;
+}
+
+static psc_change *put_change(batch *b, const place *at, int32_t begin, int32_t end) {
+    const sweep_state *s = b->s;
+    const sweep_part *part = &s->rows.parts[at->part];
+    psc_change *c = &b->changes[b->n_changes++];
     *c = (psc_change){.struct_size = sizeof *c,
-        .kind = PSC_CHANGE_SCALE,
+        .kind = s->what == SWEEP_CUT ? PSC_CHANGE_CUT : PSC_CHANGE_SCALE,
         .point = s->point,
-        .layer = l,
-        .sequence = s->run_rows[0].sequence,
-        .row_begin = first + r,
-        .row_end = first + end,
-        .head = h,
-        .key = j};
-    put_values(s, c, l, h, r, j);
-    b->variants[b->n] = (psc_variant){sizeof(psc_variant), 1, c, 0};
-    s->cells[b->n++] = cell;
-    return b->n == VARIANTS_A_CALL ? flush(b) : 0;
+        .layer = at->layer,
+        .sequence = part->sequence,
+        .row_begin = part->position + begin,
+        .row_end = part->position + end,
+        .head = at->head,
+        .key = at->key};
+    if (s->what == SWEEP_MEAN) {
+        c->kind = PSC_CHANGE_SET;
+        c->values = s->mean + ((int64_t)at->part * s->n_layers + at->layer) * s->rows.width +
+                    (at->head >= 0 ? (int64_t)at->head * s->d_head : 0);
+    } else if (s->what == SWEEP_PATCH) {
+        c->kind = PSC_CHANGE_SET;
+        c->values = source_values(s, at, begin);
+        c->stride = s->source.rows.width;
+    }
+    return c;
 }
 
-static int add_heads(batch *b) {
+/* Patches: a change for each stretch of rows whose source rows are neighbors too. */
+static void put_changes(batch *b, const place *at) {
     const sweep_state *s = b->s;
-    for (int32_t l = 0; l < s->n_layers; l++)
-        for (int32_t h = 0; h < s->n_heads; h++)
-            if (add(b, l, h, 0, s->n_rows, -1, (int64_t)l * s->n_heads + h)) return -1;
+    const sweep_part *part = &s->rows.parts[at->part];
+    psc_change *open = NULL;
+    for (int32_t r = at->begin; r < at->end; r++) {
+        const int follows =
+            open && (s->what != SWEEP_PATCH ||
+                        s->source_at[part->first + r] == s->source_at[part->first + r - 1] + 1);
+        if (outcome_of(s, at, r) != CHANGES)
+            open = NULL;
+        else if (follows)
+            open->row_end++;
+        else
+            open = put_change(b, at, r, r + 1);
+    }
+}
+
+/* Adds the variant of a place whose first row changes. */
+static int add(batch *b, const place *at) {
+    const int32_t rows = at->end - at->begin;
+    if ((b->n == VARIANTS_A_CALL || b->n_changes + rows > b->most_changes) && flush(b)) return -1;
+    psc_change *changes = &b->changes[b->n_changes];
+    const int32_t before = b->n_changes;
+    put_changes(b, at);
+    b->variants[b->n] = (psc_variant){sizeof(psc_variant), b->n_changes - before, changes, 0};
+    b->s->cells[b->n++] = (sweep_cell){at->part, at->cell};
     return 0;
 }
 
-static int add_heads_by_pos(batch *b) {
-    const sweep_state *s = b->s;
-    for (int32_t l = 0; l < s->n_layers; l++)
-        for (int32_t r = s->n_rows; r-- > 0;)
-            for (int32_t h = 0; h < s->n_heads; h++) {
-                const int64_t cell = ((int64_t)l * s->n_heads + h) * s->n_rows + r;
-                if (add(b, l, h, r, r + 1, -1, cell)) return -1;
+/* A place of one row: computed, or known. */
+static int add_row(batch *b, const place *at) {
+    const outcome o = outcome_of(b->s, at, at->begin);
+    if (o == SAME) sweep_put_zero(b->s, at->part, at->cell);
+    return o == CHANGES ? add(b, at) : 0;
+}
+
+/* --- all of a layer, by the number of rows --------------------------------------------------- */
+
+static place place_of_head(const sweep_state *s, int32_t part, int32_t layer, int32_t head) {
+    return (place){.part = part,
+        .layer = layer,
+        .head = head,
+        .end = s->rows.parts[part].n,
+        .key = -1,
+        .cell = (int64_t)layer * s->n_heads + head};
+}
+
+/* The first row that each head's variant changes. A head whose rows all keep their bits has the
+ * effect 0. */
+static void find_first_rows(batch *b, int32_t layer) {
+    sweep_state *s = b->s;
+    for (int32_t p = 0; p < s->rows.n_parts; p++)
+        for (int32_t h = 0; h < s->n_heads; h++) {
+            const place at = place_of_head(s, p, layer, h);
+            int32_t r = 0, defined = 0;
+            for (outcome o = UNDEFINED; r < at.end; r++) {
+                o = outcome_of(s, &at, r);
+                defined |= o != UNDEFINED;
+                if (o == CHANGES) break;
             }
+            b->first[p * s->n_heads + h] = r;
+            if (r == at.end && defined) sweep_put_zero(s, p, at.cell);
+        }
+}
+
+static int add_heads(batch *b, int32_t p, int32_t layer, int32_t r) {
+    const sweep_state *s = b->s;
+    for (int32_t h = 0; h < s->n_heads; h++) {
+        place at = place_of_head(s, p, layer, h);
+        at.begin = r;
+        if (b->first[p * s->n_heads + h] == r && add(b, &at)) return -1;
+    }
     return 0;
 }
 
-static int add_layers_by_pos(batch *b) {
+static int add_edges(batch *b, int32_t p, int32_t layer, int32_t r) {
     const sweep_state *s = b->s;
-    for (int32_t l = 0; l < s->n_layers; l++)
-        for (int32_t r = s->n_rows; r-- > 0;)
-            if (add(b, l, -1, r, r + 1, -1, (int64_t)l * s->n_rows + r)) return -1;
+    const int64_t n = s->rows.longest;
+    for (int32_t h = 0; h < s->n_heads; h++)
+        for (int32_t j = 0; j <= r; j++) {
+            const place at = {p, layer, h, r, r + 1, j, (h * n + r) * n + j};
+            if (add_row(b, &at)) return -1;
+        }
     return 0;
 }
 
-/* Row 0 sees no key except itself, so its edge cannot be cut. */
-static int add_edges(batch *b) {
+/* The places of a part at a layer whose variants begin at row r. */
+static int add_places(batch *b, int32_t p, int32_t layer, int32_t r) {
     const sweep_state *s = b->s;
-    for (int32_t k = s->n_rows; k-- > 0;)
-        for (int32_t h = 0; h < s->n_heads; h++)
-            for (int32_t j = 0; j <= k; j++) {
-                const int64_t cell = ((int64_t)h * s->n_rows + k) * s->n_rows + j;
-                if (s->what == SWEEP_CUT && k == 0) continue;
-                if (add(b, s->layer, h, k, k + 1, j, cell)) return -1;
+    const int64_t n = s->rows.longest;
+    if (s->over == SWEEP_HEADS) return add_heads(b, p, layer, r);
+    if (s->over == SWEEP_EDGES) return add_edges(b, p, layer, r);
+    if (s->over != SWEEP_HEADS_BY_POS)
+        return add_row(b, &(place){p, layer, -1, r, r + 1, -1, layer * n + r});
+    for (int32_t h = 0; h < s->n_heads; h++) {
+        const int64_t cell = ((int64_t)layer * s->n_heads + h) * n + r;
+        if (add_row(b, &(place){p, layer, h, r, r + 1, -1, cell})) return -1;
+    }
+    return 0;
+}
+
+static int add_layer(batch *b, int32_t layer, int32_t index, int32_t n_layers) {
+    const sweep_rows *rows = &b->s->rows;
+    if (b->s->over == SWEEP_HEADS) find_first_rows(b, layer);
+    for (int32_t n = 1; n <= rows->longest; n++) {
+        for (int32_t p = 0; p < rows->n_parts; p++)
+            if (n <= rows->parts[p].n && add_places(b, p, layer, rows->parts[p].n - n)) return -1;
+        b->done = (index + (double)n / rows->longest) / n_layers;
+    }
+    return 0;
+}
+
+/* The mean over each part's rows, for every layer. */
+static int find_means(sweep_state *s) {
+    const int64_t width = s->rows.width;
+    s->mean = s->host->run_alloc(
+        s->context, (uint64_t)s->rows.n_parts * (uint64_t)(s->n_layers * width) * sizeof *s->mean);
+    if (!s->mean) return -1;
+    for (int32_t l = 0; l < s->n_layers; l++) {
+        psc_event kept;
+        if (s->host->fetch(s->context, s->source.retained, l, &kept)) return -1;
+        for (int32_t p = 0; p < s->rows.n_parts; p++) {
+            const sweep_part *part = &s->rows.parts[p];
+            const float *values = kept.tensor.data + part->first * width;
+            float *mean = s->mean + ((int64_t)p * s->n_layers + l) * width;
+            for (int64_t i = 0; i < width; i++) {
+                double sum = 0;
+                for (int32_t r = 0; r < part->n; r++) sum += values[r * width + i];
+                mean[i] = (float)(sum / part->n);
             }
+        }
+    }
     return 0;
 }
 
 int sweep_compute(sweep_state *s) {
+    const psc_host *host = s->host;
+    batch b = {.s = s, .most_changes = CHANGES_A_CALL};
     if (s->metric != SWEEP_KL && psc_targets_required(&s->targets)) return -1;
-    batch b = {.s = s, .all = s->n_cells};
-    b.changes = s->host->run_alloc(s->context, VARIANTS_A_CALL * sizeof *b.changes);
-    b.variants = s->host->run_alloc(s->context, VARIANTS_A_CALL * sizeof *b.variants);
-    s->cells = s->host->run_alloc(s->context, VARIANTS_A_CALL * sizeof *s->cells);
-    if (!b.changes || !b.variants || !s->cells || measure_base(s)) return -1;
+    if (s->rows.longest > b.most_changes) b.most_changes = s->rows.longest;
+    b.changes = host->run_alloc(s->context, (uint64_t)b.most_changes * sizeof *b.changes);
+    b.variants = host->run_alloc(s->context, VARIANTS_A_CALL * sizeof *b.variants);
+    b.first = host->run_alloc(
+        s->context, (uint64_t)s->rows.n_parts * (uint64_t)s->n_heads * sizeof *b.first);
+    s->cells = host->run_alloc(s->context, VARIANTS_A_CALL * sizeof *s->cells);
+    if (!b.changes || !b.variants || !b.first || !s->cells || sweep_measure(s)) return -1;
     if (s->what == SWEEP_MEAN && find_means(s)) return -1;
-    if (s->source_value && measure_source(s)) return -1;
-    int failed = 0;
-    if (s->over == SWEEP_HEADS)
-        failed = add_heads(&b);
-    else if (s->over == SWEEP_HEADS_BY_POS)
-        failed = add_heads_by_pos(&b);
-    else if (s->over == SWEEP_EDGES)
-        failed = add_edges(&b);
-    else
-        failed = add_layers_by_pos(&b);
-    if (failed || flush(&b)) return -1;
-    if (s->normalized) normalize(s);
+    const int32_t n_layers = sweep_layers_kept(s);
+    for (int32_t l = 0; l < n_layers; l++)
+        if (add_layer(&b, s->over == SWEEP_EDGES ? s->layer : l, l, n_layers)) return -1;
+    if (flush(&b)) return -1;
+    if (s->normalized) sweep_normalize(s);
     return 0;
 }
