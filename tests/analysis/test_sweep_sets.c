@@ -42,6 +42,7 @@ static psc_status run_set(psc_session *session, const int *which, int n, int32_t
     return psc_session_run(session, inputs, n, &options, &error);
 }
 
+/* Targets: each example's own, and `next` unless how says no_targets. */
 static psc_session *open_set(psc_model *model, const char *options, const fixture_run *how) {
     psc_session_options of = PSC_SESSION_OPTIONS_INIT;
     psc_session *session;
@@ -53,7 +54,7 @@ static psc_session *open_set(psc_model *model, const char *options, const fixtur
     cr_assert_eq(
         psc_session_plugin(session, "sweep", options, &error), PSC_OK, "%s", error.message);
     cr_assert_eq(psc_session_target(session, "example", &error), PSC_OK);
-    cr_assert_eq(psc_session_target(session, "next", &error), PSC_OK);
+    if (!how->no_targets) cr_assert_eq(psc_session_target(session, "next", &error), PSC_OK);
     return session;
 }
 
@@ -260,7 +261,7 @@ static void check_pair(psc_model *model, psc_session *swept, int at, const char 
     psc_session_close(&session);
 }
 
-static void check_edits(const char *model_name) {
+static void check_edits(const char *model_name, int without_next) {
     static const struct {
         const char *options;
         psc_point point;
@@ -269,7 +270,7 @@ static void check_edits(const char *model_name) {
         {"over=attn_out,do=zero", PSC_HOOK_ATTN_OUT}, {"over=mlp_out,do=patch", PSC_HOOK_MLP_OUT},
         {"over=edges,do=patch,layer=1", PSC_HOOK_PATTERN}};
     static const int all[] = {0, 1, 2, 3, 4};
-    const fixture_run plain = {.threads = 1};
+    const fixture_run plain = {.threads = 1, .no_targets = without_next};
     psc_model *model = must_model(golden_path(model_name, NULL));
     for (size_t c = 0; c < sizeof swept / sizeof *swept; c++) {
         psc_session *session = open_set(model, swept[c].options, &plain);
@@ -292,11 +293,11 @@ static void check_edits(const char *model_name) {
 }
 
 Test(sweep_sets, edits_parallel) {
-    check_edits("parallel_f32");
+    check_edits("parallel_f32", 1);
 }
 
 Test(sweep_sets, edits_sequential) {
-    check_edits("sequential_f32");
+    check_edits("sequential_f32", 0);
 }
 
 /* --- values and refusals --------------------------------------------------------------------- */
@@ -356,8 +357,8 @@ Test(sweep_sets, refusals) {
     refuse("do=patch", "the row 0 of example 1 is aligned with the position 0", 1, 1);
 }
 
-/* Several sequences that are no examples, and arrays of more than 4 GB. */
-Test(sweep_sets, refused_runs) {
+/* Several sequences that are no examples. */
+Test(sweep_sets, refused_sequences) {
     psc_model *model = must_model(golden_path("parallel_f32", NULL));
     psc_session_options options = PSC_SESSION_OPTIONS_INIT;
     options.n_sequences = 2;
@@ -369,6 +370,22 @@ Test(sweep_sets, refused_runs) {
     cr_assert_neq(psc_session_run(session, inputs, 2, NULL, &error), PSC_OK);
     cr_expect(
         strstr(error.message, "a single sequence, or a set of examples"), "%s", error.message);
+    psc_session_close(&session);
+    psc_model_close(&model);
+}
+
+/* Arrays of more than 4 GB are refused before the work. */
+Test(sweep_sets, refused_arrays) {
+    enum { N = 400 };
+    if (!golden_embedded()) cr_skip_test("the embedded model has no weights");
+    psc_model *model = must_model(golden_embedded());
+    psc_session *session = must_session(model, NULL, 1, 0);
+    cr_assert_eq(psc_session_plugin(session, "sweep", "over=edges,do=cut", &error), PSC_OK);
+    cr_assert_eq(psc_session_target(session, "top:1000", &error), PSC_OK);
+    psc_token tokens[N] = {{0}};
+    const psc_input input = {0, N, tokens};
+    cr_assert_neq(psc_session_run(session, &input, 1, NULL, &error), PSC_OK);
+    cr_expect(strstr(error.message, "10.2 GB; the most is 4 GB"), "%s", error.message);
     psc_session_close(&session);
     psc_model_close(&model);
 }
