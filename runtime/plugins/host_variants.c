@@ -6,8 +6,10 @@
  *
  * so matmuls see many rows. Variants of few rows read the keys and values before their rows in the
  * run's own cache (psc_prefix). A longer one is a sequence of a cache of the variants, to which
- * these keys and values are copied. A row's bits do not depend on its neighbors (docs/numerics.md),
- * so each variant has the bits of a run with such editors. */
+ * these keys and values are copied. A first layer whose changes later rows do not read before the
+ * next one computes the changed rows alone; the others have the run's residual after it. A row's
+ * bits do not depend on its neighbors (docs/numerics.md), so each variant has the bits of a run
+ * with such editors. */
 #include "variants.h"
 
 #include <stdlib.h>
@@ -16,7 +18,8 @@
 #define MOST_SLOTS 64
 #define CACHE_BYTES ((uint64_t)512 << 20) /* for all slots, unless one slot alone needs more */
 #define ROWS_TOGETHER 256                 /* enough for the matmuls' full speed */
-#define FEW_ROWS 16 /* a variant of at most so many rows copies no keys: own keys cost n^2 */
+#define ROWS_SAVED 32 /* from so many rows on, a pass of a layer's changed rows alone is worth it */
+#define FEW_ROWS 16   /* a variant of at most so many rows copies no keys: own keys cost n^2 */
 
 /* What a sequence of the variants' cache holds. */
 typedef struct held {
@@ -41,6 +44,8 @@ struct psc_variants {
     bool *wanted;   /* [most_rows] whose logits are delivered */
     float *logits;  /* [most_rows or ROWS_TOGETHER, V] */
     psc_row *shown; /* [most_rows] the rows of one variant's event */
+    psc_row *first; /* [most_rows] the rows that the first layer changes, */
+    float *changed; /* [most_rows, N] and their residual */
     bool all_logits;
 };
 
@@ -56,6 +61,8 @@ void psc_host_drop_variants(psc_context *context) {
     free(v->wanted);
     psc_aligned_free(v->logits);
     free(v->shown);
+    free(v->first);
+    psc_aligned_free(v->changed);
     free(v);
     context->variants = NULL;
 }
@@ -105,9 +112,11 @@ static psc_status open_buffers(psc_context *context, int32_t n_variants, psc_err
     size_t rows = (size_t)v->most_rows;
     v->rows = malloc(rows * sizeof *v->rows);
     v->shown = malloc(rows * sizeof *v->shown);
+    v->first = malloc(rows * sizeof *v->first);
     v->wanted = malloc(rows * sizeof *v->wanted);
     v->resid = psc_aligned_alloc(rows * (size_t)info->d_model * sizeof(float));
-    if (!v->rows || !v->shown || !v->wanted || !v->resid)
+    v->changed = psc_aligned_alloc(rows * (size_t)info->d_model * sizeof(float));
+    if (!v->rows || !v->shown || !v->first || !v->wanted || !v->resid || !v->changed)
         return psc_fail(
             error, PSC_ERROR_MEMORY, "not enough memory for variants of %d rows", (int)longest);
     psc_status status = psc_registry_open(
@@ -170,6 +179,7 @@ static psc_status add_to_batch(psc_context *context, psc_variant_batch *batch,
     slot->number = number;
     slot->row_begin = span->row_begin;
     slot->n_rows = span->n_rows;
+    slot->position = first->position;
     for (int32_t r = 0; r < span->n_rows; r++) {
         v->rows[n_rows + r] = first[r];
         v->rows[n_rows + r].index = n_rows + r;
@@ -210,6 +220,82 @@ static int deliver(psc_context *context, const psc_variant_batch *batch, bool al
     return 0;
 }
 
+/* Copies what the first layer makes of the changed rows. */
+static int keep_changed(const psc_event *event, void *payload) {
+    const psc_variants *v = payload;
+    const int64_t n = event->tensor.shape[1];
+    for (int32_t i = 0; i < event->n_rows; i++)
+        memcpy(v->changed + event->rows[i].index * n,
+            event->tensor.data + i * event->tensor.stride[0], (size_t)n * sizeof(float));
+    return 0;
+}
+
+/* Takes the rows that the first layer changes from the batch to `first`, with their residual. */
+static void take_first_rows(psc_variants *v, const psc_variant_batch *batch, size_t width) {
+    int32_t n = 0, row = 0;
+    for (int32_t i = 0; i < batch->n_slots; i++) {
+        const int32_t rows = psc_variant_first_rows(batch, &batch->slots[i]);
+        for (int32_t r = 0; r < rows; r++, n++) {
+            v->first[n] = v->rows[row + r];
+            v->first[n].index = n;
+            memcpy(v->changed + (size_t)n * width, v->resid + (size_t)(row + r) * width,
+                width * sizeof(float));
+        }
+        row += batch->slots[i].n_rows;
+    }
+}
+
+/* The batch's residual after its first layer: the run's own, and that of the changed rows. */
+static psc_status put_first_rows(
+    psc_context *context, const psc_variant_batch *batch, size_t width) {
+    psc_variants *v = context->variants;
+    psc_event resid;
+    float *to = v->resid;
+    const float *changed = v->changed;
+    if (psc_host_fetch(context, v->retained, batch->first_layer + 1, &resid) != 0)
+        return PSC_ERROR_STATE;
+    for (int32_t i = 0; i < batch->n_slots; i++) {
+        const psc_variant_slot *slot = &batch->slots[i];
+        const size_t rows = (size_t)psc_variant_first_rows(batch, slot);
+        memcpy(to, resid.tensor.data + (size_t)slot->row_begin * width,
+            (size_t)slot->n_rows * width * sizeof(float));
+        memcpy(to, changed, rows * width * sizeof(float));
+        to += (size_t)slot->n_rows * width;
+        changed += rows * width;
+    }
+    return PSC_OK;
+}
+
+/* A layer changes only the rows that its own changes name, unless they are of keys, values or
+ * before. Then it computes these rows alone, and *pass begins at the next layer. */
+static psc_status run_first_layer(
+    psc_context *context, const psc_variant_batch *batch, psc_pass *pass, psc_error *error) {
+    psc_variants *v = context->variants;
+    const size_t width = (size_t)context->session->model->info.d_model;
+    if (batch->first_layer + 1 >= batch->n_layers) return PSC_OK;
+    int32_t n = 0;
+    for (int32_t i = 0; i < batch->n_slots; i++)
+        n += psc_variant_first_rows(batch, &batch->slots[i]);
+    if (batch->n_rows - n < ROWS_SAVED) return PSC_OK;
+    take_first_rows(v, batch, width);
+    const psc_subscriber subscriber = {.name = context->name, .owner = context, .transient = true};
+    psc_filter filter = PSC_FILTER_INIT;
+    filter.layers = &batch->first_layer;
+    filter.n_layers = 1;
+    psc_status status = psc_registry_add(
+        v->registry, PSC_HOOK_RESID_POST, false, &filter, keep_changed, v, &subscriber, error);
+    const psc_pass first = {.first_layer = batch->first_layer,
+        .resid = v->changed,
+        .prefix = pass->prefix,
+        .ends_early = true,
+        .end_layer = batch->first_layer + 1};
+    if (status == PSC_OK) status = psc_forward_chunk(v->forward, v->first, n, &first, error);
+    if (status != PSC_OK) return status;
+    pass->first_layer = batch->first_layer + 1;
+    pass->resid = v->resid;
+    return put_first_rows(context, batch, width);
+}
+
 static psc_status run_batch(
     psc_context *context, const psc_variant_batch *batch, psc_error *error) {
     psc_variants *v = context->variants;
@@ -219,11 +305,12 @@ static psc_status run_batch(
         status = psc_kv_cache_open(
             &v->own, 1, info->n_layers, info->n_heads, info->d_head, ROWS_TOGETHER, 0, error);
     const psc_prefix prefix = {context->session->cache, v->own, v->sequences, v->lengths};
-    const psc_pass pass = {.first_layer = batch->first_layer,
+    psc_pass pass = {.first_layer = batch->first_layer,
         .resid = batch->first_layer > 0 ? v->resid : NULL,
         .sink = {v->wanted, v->logits},
         .prefix = batch->shares ? &prefix : NULL};
     if (status == PSC_OK) status = psc_variant_subscribe(v->registry, context, batch, error);
+    if (status == PSC_OK) status = run_first_layer(context, batch, &pass, error);
     if (status == PSC_OK)
         status = psc_forward_chunk(v->forward, v->rows, batch->n_rows, &pass, error);
     if (status == PSC_ERROR_PLUGIN)

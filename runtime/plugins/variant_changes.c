@@ -214,6 +214,26 @@ static int on_edit(const psc_event *event, void *payload) {
     return 0;
 }
 
+/* Whether a change of the point is read by later rows of the same layer. */
+static bool reaches_later_rows(psc_point point) {
+    return point == PSC_HOOK_EMBED || point == PSC_HOOK_RESID_PRE || point == PSC_HOOK_LN1_SCALE ||
+           point == PSC_HOOK_LN1_NORMALIZED || point == PSC_HOOK_K || point == PSC_HOOK_ROT_K ||
+           point == PSC_HOOK_V;
+}
+
+int32_t psc_variant_first_rows(const psc_variant_batch *batch, const psc_variant_slot *slot) {
+    int32_t end = slot->position;
+    for (int32_t j = 0; j < slot->variant.n_changes; j++) {
+        const psc_change *c = &slot->variant.changes[j];
+        const place at = place_of(c, batch->n_layers);
+        if (slot->by_layer && at.layer > batch->first_layer) break;
+        if (at.layer > batch->first_layer) continue;
+        if (reaches_later_rows(at.point)) return slot->n_rows;
+        if (c->row_end > end) end = c->row_end;
+    }
+    return end > slot->position ? end - slot->position : slot->n_rows;
+}
+
 /* --- subscriptions --------------------------------------------------------------------------- */
 
 _Static_assert(PSC_POINT_COUNT <= 32, "psc_variant_slot.points has a bit per point");

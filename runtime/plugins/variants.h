@@ -13,6 +13,7 @@ typedef struct psc_variant_slot {
     int32_t number;            /* index among the caller's variants */
     int32_t row_begin, n_rows; /* the run's rows that it computes: its sequence's from the first
                                   changed one on */
+    int32_t position;          /* of the first */
     uint32_t points;           /* the points where changes apply, 1 << psc_point */
     bool by_layer;             /* the changes are in the order of the layers where they apply */
 } psc_variant_slot;
@@ -43,6 +44,10 @@ typedef struct psc_variant_batch {
     int32_t first_layer, n_layers;
     bool shares; /* the slots read the run's own keys and values before their rows */
 } psc_variant_batch;
+
+/* How many of the slot's rows, from its first on, leave the batch's first layer changed: all of
+ * them if a change there reaches later rows, through the keys and values or before. */
+int32_t psc_variant_first_rows(const psc_variant_batch *batch, const psc_variant_slot *slot);
 
 /* Adds editors for every point and layer that the batch changes to the variants' registry; batch is
  * their payload. */
