@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Patching every head over a set of pairs: the plugin sweep against a loop of TransformerLens.
 
-    RIVALS/bin/python bench/pairs.py MODEL_FOLDER --build BUILD [--pairs 8] [--tokens 20]
+    RIVALS/bin/python bench/pairs.py MODEL_FOLDER --build BUILD [--pairs 8] [--count 12]
 
-Both patch each head's z on all rows from the pair's other prompt and measure the logit difference of
-the pair's two targets at the last row. The pairs are those of bench_pairs_cost, and so are the times:
-processor time of all threads, models open. install_rivals.sh makes the folder RIVALS.
+Both patch heads' z on all rows from the pair's other prompt and measure the logit difference of the
+pair's two targets at the last row. pythiascope patches all heads of all pairs. TransformerLens
+patches COUNT heads of each pair, spread evenly (its time per head is the same for all). Prints
+processor seconds of all threads per head, models open. The pairs are those of bench_pairs_cost.
+install_rivals.sh makes the folder RIVALS.
 """
 import argparse
 import pathlib
@@ -14,6 +16,7 @@ import subprocess
 import sys
 import time
 
+import pandas
 import torch
 from transformer_lens import patching
 
@@ -35,23 +38,28 @@ def pair(i, tokens, differ, n_vocab):
                                                             for k in (0, 1)]
 
 
-def loop(lens, n, tokens, differ):
-    """Processor seconds of TransformerLens over n pairs."""
+def theirs(lens, a):
+    """Processor seconds per head of TransformerLens's loop over the pairs."""
+    layers, heads = lens.cfg.n_layers, lens.cfg.n_heads
+    places = [(i // heads, i % heads) for i in range(layers * heads)]
+    chosen = [places[i * len(places) // a.count] for i in range(a.count)]
+    table = pandas.DataFrame(chosen, columns=("layer", "head"))
     start = time.process_time()
-    for i in range(n):
-        clean, corrupt, (a, b) = pair(i, tokens, differ, lens.cfg.d_vocab)
+    for i in range(a.pairs):
+        clean, corrupt, (x, y) = pair(i, a.tokens, a.differ, lens.cfg.d_vocab)
         _, cache = lens.run_with_cache(corrupt)
-        patching.get_act_patch_attn_head_out_all_pos(
-            lens, clean, cache, lambda z, a=a, b=b: z[0, -1, a] - z[0, -1, b])
-    return time.process_time() - start
+        patching.generic_activation_patch(
+            lens, clean, cache, lambda z, x=x, y=y: z[0, -1, x] - z[0, -1, y],
+            patching.layer_head_vector_patch_setter, "z", index_df=table)
+    return (time.process_time() - start) / (a.pairs * a.count)
 
 
-def ours(a):
+def ours(a, n_heads):
     text = subprocess.run(
         [a.build / "bench" / "bench_pairs_cost", a.model, "--pairs", str(a.pairs), "--tokens",
          str(a.tokens), "--differ", str(a.differ), "--threads", str(a.threads), "--rounds", "1",
          "--sweep", "over=heads,do=patch"], capture_output=True, text=True, check=True).stdout
-    return float(re.search(r"set ([\d.]+) s", text)[1])
+    return float(re.search(r"set ([\d.]+) s", text)[1]) / (a.pairs * n_heads)
 
 
 def main():
@@ -61,6 +69,7 @@ def main():
     p.add_argument("--pairs", type=int, default=8)
     p.add_argument("--tokens", type=int, default=20)
     p.add_argument("--differ", type=int, default=5)
+    p.add_argument("--count", type=int, default=12)
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--threads", type=int, default=2)
     a = p.parse_args()
@@ -68,13 +77,14 @@ def main():
     ratios = []
     with torch.inference_mode():
         lens = open_lens(a.model)
+        n_heads = lens.cfg.n_layers * lens.cfg.n_heads
         for _ in range(a.rounds):
-            theirs, mine = loop(lens, a.pairs, a.tokens, a.differ), ours(a)
-            ratios.append(theirs / mine)
-            print(f"{a.pairs} pairs of {a.tokens} tokens, over=heads: TransformerLens {theirs:.1f} s, "
-                  f"pythiascope {mine:.1f} s, {ratios[-1]:.1f} times", flush=True)
-    print(f"median {sorted(ratios)[len(ratios) // 2]:.1f} times, {min(ratios):.1f} to "
-          f"{max(ratios):.1f}")
+            slow, fast = theirs(lens, a), ours(a, n_heads)
+            ratios.append(slow / fast)
+            print(f"{a.pairs} pairs of {a.tokens} tokens, per head: TransformerLens "
+                  f"{1e3 * slow:.1f} ms, pythiascope {1e3 * fast:.1f} ms, {ratios[-1]:.1f} times",
+                  flush=True)
+    print(f"median {sorted(ratios)[len(ratios) // 2]:.1f} times")
 
 
 main()
