@@ -15,8 +15,8 @@
 
 static const cli_verb *const verbs[] = {&cli_verb_analyze, &cli_verb_sweep, &cli_verb_weights,
     &cli_verb_corpus, &cli_verb_merge, &cli_verb_score, &cli_verb_treebank, &cli_verb_words,
-    &cli_verb_forms, &cli_verb_probe, &cli_verb_generate, &cli_verb_view, &cli_verb_pull,
-    &cli_verb_info, &cli_verb_bench, &cli_verb_plugins, &cli_verb_cache};
+    &cli_verb_forms, &cli_verb_probe, &cli_verb_directions, &cli_verb_generate, &cli_verb_view,
+    &cli_verb_pull, &cli_verb_info, &cli_verb_bench, &cli_verb_plugins, &cli_verb_cache};
 enum { N_VERBS = sizeof verbs / sizeof verbs[0] };
 
 static void print_overview(FILE *out) {

@@ -42,13 +42,14 @@ int cli_prompts_check(const cli_arguments *arguments) {
 static void free_text(cli_text *text) {
     for (int32_t i = 0; i < text->n_targets; i++) free(text->targets[i]);
     free(text->targets);
+    free(text->label);
     free(text->text);
 }
 
 /* Adds a prompt; the next call may move the list. Null after setting the error. */
 static cli_text *add(cli_prompts *prompts, const char *text, size_t bytes, psc_error *error) {
     if (prompts->n == MOST_PROMPTS) {
-        psc_fail(error, PSC_ERROR_INPUT, "--prompts %s has more than %d prompts; split the file",
+        psc_fail(error, PSC_ERROR_INPUT, "%s has more than %d prompts; split the file",
             prompts->path, MOST_PROMPTS);
         return NULL;
     }
@@ -114,6 +115,23 @@ static psc_status take_targets(
     return status;
 }
 
+/* "label": a text, or a whole number or a boolean as JSON writes it. */
+static psc_status take_label(cli_text *to, const json_t *label, const line *at, psc_error *error) {
+    char number[32];
+    snprintf(number, sizeof number, "%lld", (long long)json_integer_value(label));
+    if (json_is_string(label) && !psc_report_line_has_zero(label))
+        to->label = strdup(json_string_value(label));
+    else if (json_is_integer(label) || json_is_boolean(label))
+        to->label = strdup(json_is_integer(label) ? number
+                           : json_is_true(label)  ? "true"
+                                                  : "false");
+    else if (!label)
+        return bad(at, "has no \"label\"", error);
+    else
+        return bad(at, "\"label\" is neither a text, a whole number nor a boolean", error);
+    return to->label ? PSC_OK : no_memory(error);
+}
+
 static psc_status take_object(cli_prompts *prompts, const line *at, psc_error *error) {
     char fault[PSC_REPORT_FAULT];
     json_t *object = psc_report_line(at->text, at->bytes, fault);
@@ -130,6 +148,8 @@ static psc_status take_object(cli_prompts *prompts, const line *at, psc_error *e
         if (to) to->line = at->number;
         status =
             to ? take_targets(to, json_object_get(object, "target"), at, error) : error->status;
+        if (!status && prompts->labelled)
+            status = take_label(to, json_object_get(object, "label"), at, error);
     }
     json_decref(object);
     return status;
@@ -190,7 +210,7 @@ static psc_status take_lines(cli_prompts *prompts, char *bytes, size_t n, psc_er
         status = objects ? take_object(prompts, &at, error) : take_line(prompts, &at, error);
     }
     if (status == PSC_OK && prompts->n == 0)
-        status = psc_fail(error, PSC_ERROR_INPUT, "--prompts %s has no prompts", prompts->path);
+        status = psc_fail(error, PSC_ERROR_INPUT, "%s has no prompts", prompts->path);
     return status;
 }
 
@@ -207,6 +227,12 @@ static psc_status read_file(cli_prompts *prompts, psc_error *error) {
     if (!status) status = take_lines(prompts, bytes, n, error);
     if (!status || bytes) free(bytes);
     return status;
+}
+
+psc_status cli_prompts_read_file(
+    cli_prompts *out, const char *path, bool labelled, psc_error *error) {
+    *out = (cli_prompts){.several = true, .labelled = labelled, .path = path};
+    return read_file(out, error);
 }
 
 psc_status cli_prompts_read(cli_prompts *out, const cli_arguments *arguments, psc_error *error) {

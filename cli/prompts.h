@@ -23,6 +23,7 @@
 typedef struct cli_text {
     char *text;     /* ends with a 0 byte */
     char **targets; /* [n_targets] of this prompt, besides those of the command line */
+    char *label;    /* of an object, if labels are read; else null */
     int32_t n_targets;
     int32_t line; /* of the file; 0: of --text */
 } cli_text;
@@ -30,6 +31,7 @@ typedef struct cli_text {
 enum { CLI_PLACE = 600 }; /* bytes of a prompt's place */
 
 typedef struct cli_prompts {
+    bool labelled;    /* objects have labels */
     bool several;     /* else the command line has one prompt, which is not in the list */
     const char *path; /* of --prompts; null: --text */
     cli_text *list;
@@ -41,6 +43,10 @@ typedef struct cli_prompts {
 int cli_prompts_check(const cli_arguments *arguments);
 /* Reads the list, if several prompts are given; a wrong line is named. */
 psc_status cli_prompts_read(cli_prompts *out, const cli_arguments *arguments, psc_error *error);
+/* Reads a file of --prompts' form; "-" is standard input. labelled: each object needs a "label".
+ * The path is borrowed. */
+psc_status cli_prompts_read_file(
+    cli_prompts *out, const char *path, bool labelled, psc_error *error);
 void cli_prompts_free(cli_prompts *prompts);
 /* Encodes every text and parses every target, so that a wrong one is named before any work. */
 psc_status cli_prompts_try(

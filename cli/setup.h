@@ -75,7 +75,7 @@ bool cli_is_stopped(void);
 /* The plugin of a verb that is one plugin; passes on the options that verb and plugin share. */
 typedef struct cli_plugin {
     const char *name;
-    psc_option options[8];
+    psc_option options[12];
     int32_t n;
 } cli_plugin;
 /* Takes the values given for keys (ends with null); they are borrowed from arguments. */

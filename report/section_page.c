@@ -31,6 +31,7 @@ static const char *const pages[][2] = {
     {"knockout", "docs/interventions.md"},
     {"patch", "docs/interventions.md"},
     {"direction", "docs/interventions.md"},
+    {"directions", "docs/plugins/directions.md"},
     {"effects", "docs/interventions.md"},
     {"treebank", "docs/plugins/treebank.md"},
     {"probe", "docs/plugins/probe.md"},

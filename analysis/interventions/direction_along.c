@@ -110,7 +110,7 @@ static int take_weights(item *it) {
 
 /* --- tokens ---------------------------------------------------------------------------------- */
 
-/* Reads 'text' or #ID; null after an error. A quote ends the text before the item's end or a minus. */
+/* Reads 'text' or #ID; null after an error. A quote ends the text before the item's end or a -. */
 static const char *take_token(item *it, const char *p, int64_t *id) {
     const intervention *base = &it->d->base;
     const int64_t n = model_of(it)->d_vocab;
@@ -162,8 +162,8 @@ static int take_item(item *it) {
         return take_rows(it);
     if (*it->text == 'L') return take_weights(it);
     return refuse(it,
-        "a direction is L3N12.in, L3N12.out, L2H3.O, W_U:' Paris', W_E:#11 or the like; file= reads "
-        "others");
+        "a direction is L3N12.in, L3N12.out, L2H3.O, W_U:' Paris', W_E:#11 or the like; file= "
+        "reads others");
 }
 
 /* The end of an item: a + that is not in quotes. */

@@ -43,13 +43,14 @@ int direction_list(const direction *d, const char *key, const char *text, int32_
 
 /* --- the file of another model --------------------------------------------------------------- */
 
-/* Checks config.json beside FOLDER/params.safetensors. *fitted: the plugin `directions` wrote it. */
+/* Checks config.json beside FOLDER/params.safetensors. *fitted: 1 or, for several
+ * places, 2 if the plugin `directions` wrote the folder, else 0. */
 static int check_folder(const direction *d, const char *file, int *fitted) {
     static const char last[] = "params.safetensors";
     const psc_host *host = d->base.host;
     psc_context *context = d->base.context;
     const char *slash = strrchr(file, '/');
-    psc_setting hash, by;
+    psc_setting hash, places;
     *fitted = 0;
     if (strcmp(slash ? slash + 1 : file, last) != 0) return 0;
     char *folder = host->life_alloc(context, slash ? (uint64_t)(slash - file) + 2 : 2);
@@ -63,9 +64,10 @@ static int check_folder(const direction *d, const char *file, int *fitted) {
         return host->fail(context,
             "file=%.200s was made with the model %.32s and this model is %.32s; fit it again", file,
             hash.kind == PSC_SETTING_TEXT ? hash.text : "?", mine);
-    const int made = host->load_setting(context, folder, "plugin", &by);
+    const int made = host->load_setting(context, folder, "places", &places);
     if (made < 0) return -1;
-    *fitted = made && by.kind == PSC_SETTING_TEXT && strcmp(by.text, "directions") == 0;
+    if (made && places.kind == PSC_SETTING_NUMBER && places.number >= 1.0)
+        *fitted = places.number > 1.0 ? 2 : 1;
     return 0;
 }
 
@@ -104,8 +106,8 @@ static int refuse_shape(const reading *r) {
     }
     intervention_point_name(r->site, name, sizeof name);
     return r->d->base.host->fail(r->d->base.context,
-        "file=%.200s: tensor %.100s has the shape [%s]; %s takes vectors of %lld numbers as %s of a "
-        "tensor (vectors=%s takes the other form)",
+        "file=%.200s: tensor %.100s has the shape [%s]; %s takes vectors of %lld numbers as %s of "
+        "a tensor (vectors=%s takes the other form)",
         r->d->file, r->name, shape, name, (long long)r->width, r->d->columns ? "columns" : "rows",
         r->d->columns ? "rows" : "columns");
 }
@@ -191,6 +193,14 @@ int direction_read(const direction *d, const intervention_site *site, direction_
     intervention_point_name(site, name, 64);
     r.or_only = !*d->tensor && !fitted;
     r.name = *d->tensor ? d->tensor : fitted ? "mean_difference" : name;
+    if (fitted > 1 && !strchr(r.name, '.')) { /* of several places, each has its own */
+        const uint64_t size = 96 + (uint64_t)strlen(r.name);
+        char *full = d->base.host->life_alloc(d->base.context, size);
+        if (!full) return -1;
+        intervention_site_name(site, full, 64);
+        snprintf(full + strlen(full), 32 + strlen(r.name), ".%s", r.name);
+        r.name = full;
+    }
     r.full = site->width * (site->head >= 0 ? model->n_heads : 1);
     r.offset = site->head >= 0 ? site->head * site->width : 0;
     return d->columns ? read_columns(&r, index, n_index, out) : read_rows(&r, index, n_index, out);
@@ -206,6 +216,10 @@ int direction_read_mean(direction *d, intervention_site *site) {
     site->vector =
         d->base.host->life_alloc(d->base.context, (uint64_t)site->width * sizeof *site->vector);
     d->base.file = file;
-    d->base.tensor = d->base.index = "";
+    char *name = d->base.host->life_alloc(d->base.context, 64);
+    if (!name) return -1;
+    if (fitted) intervention_site_name(site, name, 64);
+    d->base.tensor = name; /* "": the point's name */
+    d->base.index = "";
     return site->vector ? intervention_read_vector(site) : -1;
 }

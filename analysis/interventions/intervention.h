@@ -86,6 +86,10 @@ int32_t intervention_site_heads(const intervention_site *site);
 /* "blocks.0.attn.hook_z" */
 void intervention_point_name(const intervention_site *site, char *out, uint64_t size);
 
+/* The name of a site for people and tensors: the point's, of a head of hook_z "L0H3", of another
+ * point's head "blocks.0.attn.hook_q.H3". */
+void intervention_site_name(const intervention_site *site, char *out, uint64_t size);
+
 /* In open: reads a site's vector from `file`. */
 int intervention_read_vector(intervention_site *site);
 /* In open: allocates the memory of all sites and reads vectors from a file. */

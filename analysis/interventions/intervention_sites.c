@@ -37,6 +37,17 @@ void intervention_point_name(const intervention_site *site, char *out, uint64_t 
         snprintf(out, size, "%s", row->name);
 }
 
+void intervention_site_name(const intervention_site *site, char *out, uint64_t size) {
+    char point[64];
+    intervention_point_name(site, point, sizeof point);
+    if (site->head >= 0 && site->point == PSC_HOOK_Z)
+        snprintf(out, size, "L%dH%d", (int)site->layer, (int)site->head);
+    else if (site->head >= 0)
+        snprintf(out, size, "%s.H%d", point, (int)site->head);
+    else
+        snprintf(out, size, "%s", point);
+}
+
 /* --- reading names --------------------------------------------------------------------------- */
 
 /* Reads a number below 10^8 or '*'; null if text starts with neither. */

@@ -36,6 +36,7 @@ const psc_plugin *psc_builtin_steer(void);
 const psc_plugin *psc_builtin_knockout(void);
 const psc_plugin *psc_builtin_patch(void);
 const psc_plugin *psc_builtin_direction(void);
+const psc_plugin *psc_builtin_directions(void);
 const psc_plugin *psc_builtin_effects(void);
 const psc_plugin *psc_builtin_treebank(void);
 const psc_plugin *psc_builtin_probe(void);

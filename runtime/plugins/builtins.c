@@ -33,6 +33,7 @@
     X(knockout)                                                                                    \
     X(patch)                                                                                       \
     X(direction)                                                                                   \
+    X(directions)                                                                                  \
     X(effects)                                                                                     \
     X(treebank)                                                                                    \
     X(probe)
