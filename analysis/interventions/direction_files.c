@@ -116,8 +116,9 @@ static int refuse_shape(const reading *r) {
 static int64_t vectors_of(const reading *r, int64_t *n) {
     const int64_t count = product(r, 0);
     const int32_t axes = r->n_axes;
-    const int by_head = r->heads > 1 && axes >= 2 && r->shape[axes - 2] == r->heads &&
-                        r->shape[axes - 1] * r->heads == r->full;
+    /* [H, D] is a vector of the whole point; at a head it is H vectors of that head. */
+    const int by_head = r->heads > 1 && axes >= (r->width == r->full ? 2 : 3) &&
+                        r->shape[axes - 2] == r->heads && r->shape[axes - 1] * r->heads == r->full;
     const int64_t row = by_head ? r->full : r->shape[axes - 1];
     *n = count / row;
     return row == r->width || row == r->full ? row : 0;

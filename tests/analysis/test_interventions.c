@@ -32,57 +32,6 @@ static const intervention_case cases[] = {
 };
 enum { N_CASES = sizeof cases / sizeof cases[0] };
 
-static void load_case(const intervention_case *c) {
-    for (int i = 0; i < MAX_EDITS && c->edits[i]; i++) must_load(c->edits[i]);
-    add_targets();
-    must_load("effects rows=all");
-}
-
-static void compare_logits(const char *name) {
-    static const int32_t rows[] = {3, 7, 8};
-    const int64_t n = psc_model_get_info(model)->d_vocab;
-    char full[64];
-    snprintf(full, sizeof full, "%s/logits", name);
-    float *want = golden_f32(golden_find(golden, full), (size_t)(3 * n));
-    for (int r = 0; r < 3; r++)
-        for (int64_t v = 0; v < n; v++) {
-            const float got = psc_session_logits(session, rows[r])[v];
-            cr_assert(fabs((double)got - want[r * n + v]) <= 2e-4,
-                "%s %s row %d logit %d: %.7g, should be %.7g", variant, name, rows[r], (int)v,
-                (double)got, (double)want[r * n + v]);
-        }
-    free(want);
-}
-
-/* An array of effects against the float64 figure; NaN where the figure is NaN. */
-static void compare_figure(const char *name, const char *figure, int64_t n, double limit) {
-    char full[64], array_name[64];
-    snprintf(full, sizeof full, "%s/%s", name, figure);
-    snprintf(array_name, sizeof array_name, "effects.%s", figure);
-    const psc_array array = must_array(array_name);
-    const double *got = array.data;
-    double *want = golden_f64(golden_find(golden, full), (size_t)n);
-    cr_assert_eq(array.element, PSC_F64);
-    for (int64_t i = 0; i < n; i++)
-        cr_assert(isnan(want[i]) ? isnan(got[i])
-                                 : fabs(got[i] - want[i]) <= limit * (1.0 + fabs(want[i])),
-            "%s %s %s[%d]: %.9g, should be %.9g", variant, name, figure, (int)i, got[i], want[i]);
-    free(want);
-}
-
-static void run_case(const char *name, const intervention_case *c) {
-    open_variant(name, NULL, 2, 0);
-    load_case(c);
-    must_run_phases();
-    compare_logits(c->name);
-    compare_figure(c->name, "dz", N_TARGETS * n_prompt, 2e-5);
-    compare_figure(c->name, "dlog_p", N_TARGETS * n_prompt, 2e-5);
-    compare_figure(c->name, "kl", n_prompt, 1e-5);
-    compare_figure(c->name, "frozen_ln", N_TARGETS * n_prompt, 2e-5);
-    compare_figure(c->name, "recomputed_ln", N_TARGETS * n_prompt, 2e-5);
-    close_variant();
-}
-
 Test(interventions, parallel) {
     for (int i = 0; i < N_CASES; i++) run_case("parallel_f32", &cases[i]);
 }
@@ -91,45 +40,8 @@ Test(interventions, sequential) {
     for (int i = 0; i < N_CASES; i++) run_case("sequential_f32", &cases[i]);
 }
 
-/* --- the same bits for every setting --------------------------------------------------------- */
-
-static float *logits_of_case(
-    const intervention_case *c, const char *isa, int32_t threads, int32_t chunk, double *kl) {
-    open_variant("parallel_f32", isa, threads, chunk);
-    load_case(c);
-    must_run_phases();
-    const size_t n = (size_t)psc_model_get_info(model)->d_vocab;
-    float *out = malloc((size_t)n_prompt * n * sizeof *out);
-    cr_assert(out);
-    for (int32_t r = 0; r < n_prompt; r++)
-        memcpy(out + (size_t)r * n, psc_session_logits(session, r), n * sizeof *out);
-    memcpy(kl, must_array("effects.kl").data, (size_t)n_prompt * sizeof *kl);
-    memcpy(kl + n_prompt, must_array("effects.recomputed_ln").data,
-        (size_t)(N_TARGETS * n_prompt) * sizeof *kl);
-    return out;
-}
-
 Test(interventions, same_bits) {
-    static const struct {
-        const char *isa;
-        int32_t threads, chunk;
-    } ways[] = {{NULL, 1, 1}, {NULL, 3, 4}, {"reference", 2, 0}};
-    double kl[5 * 16], other[5 * 16];
-    for (int i = 0; i < N_CASES; i++) {
-        float *first = logits_of_case(&cases[i], NULL, 1, 0, kl);
-        const size_t bytes = (size_t)n_prompt * 80 * sizeof(float);
-        const size_t figures = (size_t)(5 * n_prompt) * sizeof(double);
-        close_variant();
-        for (size_t w = 0; w < sizeof ways / sizeof *ways; w++) {
-            float *again =
-                logits_of_case(&cases[i], ways[w].isa, ways[w].threads, ways[w].chunk, other);
-            cr_assert_eq(memcmp(first, again, bytes), 0, "%s: logits, way %zu", cases[i].name, w);
-            cr_assert_eq(memcmp(kl, other, figures), 0, "%s: figures, way %zu", cases[i].name, w);
-            close_variant();
-            free(again);
-        }
-        free(first);
-    }
+    for (int i = 0; i < N_CASES; i++) same_bits(&cases[i]);
 }
 
 /* The phases BASE and SOURCE edit nothing: the logits equal those of a session without plugins. */
