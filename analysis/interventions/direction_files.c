@@ -1,6 +1,6 @@
 /* Directions from a safetensors file: a tensor [width], [k, width] (vectors=rows, the default) or
- * [width, k] (vectors=columns, as a rotation of distributed alignment search is saved). Vectors of
- * the whole point serve its heads: each takes its part. index= picks some of the k.
+ * [width, k] (vectors=columns, as a rotation of distributed alignment search is saved). At a whole
+ * point with heads [H, D] is one vector, as its tensors are. index= picks some of the k.
  *
  * A folder's params.safetensors has config.json beside it: the model's hash there must be this
  * model's, and the folders of the plugin `directions` name their default tensor. */
@@ -81,8 +81,7 @@ typedef struct reading {
     int or_only;
     int32_t n_axes;
     int64_t shape[8];
-    int64_t width, full, heads; /* of the site; of its whole point; 0: none */
-    int64_t offset;             /* of the site in the whole point */
+    int64_t width, heads; /* of the site; heads 0: a vector has one axis */
 } reading;
 
 static const float *read_entry(reading *r, int64_t index) {
@@ -112,16 +111,13 @@ static int refuse_shape(const reading *r) {
         r->d->columns ? "rows" : "columns");
 }
 
-/* Numbers of one vector of the tensor, and how many vectors; 0: it does not fit the site. */
-static int64_t vectors_of(const reading *r, int64_t *n) {
-    const int64_t count = product(r, 0);
+/* How many vectors the tensor has; 0: it does not fit the site. */
+static int64_t vectors_of(const reading *r) {
     const int32_t axes = r->n_axes;
-    /* [H, D] is a vector of the whole point; at a head it is H vectors of that head. */
-    const int by_head = r->heads > 1 && axes >= (r->width == r->full ? 2 : 3) &&
-                        r->shape[axes - 2] == r->heads && r->shape[axes - 1] * r->heads == r->full;
-    const int64_t row = by_head ? r->full : r->shape[axes - 1];
-    *n = count / row;
-    return row == r->width || row == r->full ? row : 0;
+    const int by_head = r->heads > 0 && axes >= 2 && r->shape[axes - 2] == r->heads &&
+                        r->shape[axes - 1] * r->heads == r->width;
+    const int64_t row = by_head ? r->width : r->shape[axes - 1];
+    return row == r->width ? product(r, 0) / row : 0;
 }
 
 static int make(const reading *r, int64_t n, direction_vectors *out) {
@@ -136,30 +132,27 @@ static int make(const reading *r, int64_t n, direction_vectors *out) {
     return out->at ? 0 : -1;
 }
 
-/* Vector k of the site from one of `length` numbers, `step` apart. */
-static void put(const reading *r, double *out, const float *from, int64_t length, int64_t step) {
-    const int64_t offset = length == r->width ? 0 : r->offset;
-    for (int64_t i = 0; i < r->width; i++) out[i] = (double)from[(offset + i) * step];
+/* A vector from numbers that are `step` apart. */
+static void put(const reading *r, double *out, const float *from, int64_t step) {
+    for (int64_t i = 0; i < r->width; i++) out[i] = (double)from[i * step];
 }
 
 static int read_rows(reading *r, const int32_t *index, int32_t n_index, direction_vectors *out) {
     int64_t n = n_index;
     if (n_index && make(r, n, out)) return -1;
     for (int32_t k = 0; k < n_index; k++) { /* one entry at a time: dictionaries are large */
-        int64_t one = 0;
         const float *data = read_entry(r, index[k]);
         if (!data) return -1;
-        const int64_t length = vectors_of(r, &one);
-        if (length == 0 || one != 1) return refuse_shape(r);
-        put(r, out->at + k * r->width, data, length, 1);
+        if (vectors_of(r) != 1) return refuse_shape(r);
+        put(r, out->at + k * r->width, data, 1);
     }
     if (n_index) return 0;
     const float *data = read_entry(r, -1);
-    const int64_t length = data ? vectors_of(r, &n) : 0;
     if (!data) return -1;
-    if (length == 0) return refuse_shape(r);
+    n = vectors_of(r);
+    if (n == 0) return refuse_shape(r);
     if (make(r, n, out)) return -1;
-    for (int64_t k = 0; k < n; k++) put(r, out->at + k * r->width, data + k * length, length, 1);
+    for (int64_t k = 0; k < n; k++) put(r, out->at + k * r->width, data + k * r->width, 1);
     return 0;
 }
 
@@ -167,8 +160,8 @@ static int read_columns(reading *r, const int32_t *index, int32_t n_index, direc
     const intervention *base = &r->d->base;
     const float *data = read_entry(r, -1);
     if (!data) return -1;
-    const int64_t length = r->shape[0], columns = r->n_axes == 2 ? r->shape[1] : 0;
-    if (columns == 0 || (length != r->width && length != r->full)) return refuse_shape(r);
+    const int64_t columns = r->n_axes == 2 && r->shape[0] == r->width ? r->shape[1] : 0;
+    if (columns == 0) return refuse_shape(r);
     const int64_t n = n_index ? n_index : columns;
     if (make(r, n, out)) return -1;
     for (int64_t k = 0; k < n; k++) {
@@ -177,14 +170,14 @@ static int read_columns(reading *r, const int32_t *index, int32_t n_index, direc
             return base->host->fail(base->context,
                 "index=%.60s: tensor %.100s has the columns 0 to %lld", r->d->index, r->name,
                 (long long)columns - 1);
-        put(r, out->at + k * r->width, data + column, length, columns);
+        put(r, out->at + k * r->width, data + column, columns);
     }
     return 0;
 }
 
 int direction_read(const direction *d, const intervention_site *site, direction_vectors *out) {
     const psc_model_info *model = d->base.host->model(d->base.context);
-    const int32_t heads = intervention_site_heads(site) ? model->n_heads : 0;
+    const int32_t heads = site->head < 0 && intervention_site_heads(site) ? model->n_heads : 0;
     char *name = d->base.host->life_alloc(d->base.context, 64);
     reading r = {.d = d, .site = site, .heads = heads, .width = site->width};
     int32_t *index = NULL, n_index = 0;
@@ -202,8 +195,6 @@ int direction_read(const direction *d, const intervention_site *site, direction_
         snprintf(full + strlen(full), 32 + strlen(r.name), ".%s", r.name);
         r.name = full;
     }
-    r.full = site->width * (site->head >= 0 ? model->n_heads : 1);
-    r.offset = site->head >= 0 ? site->head * site->width : 0;
     return d->columns ? read_columns(&r, index, n_index, out) : read_rows(&r, index, n_index, out);
 }
 

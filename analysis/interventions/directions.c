@@ -88,6 +88,10 @@ static int directions_open(psc_context *context, const psc_host *host, void **ou
         place->width = base->sites[i].width;
         place->panels = (place->width + DIRECTIONS_PANEL - 1) / DIRECTIONS_PANEL;
         intervention_site_name(place->site, place->name, sizeof place->name);
+        for (int32_t j = 0; j < i; j++)
+            if (strcmp(s->places[j].name, place->name) == 0)
+                return host->fail(
+                    context, "at= names %.80s twice; name each place once", place->name);
     }
     return directions_sums_make(s);
 }

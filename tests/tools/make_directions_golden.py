@@ -50,6 +50,11 @@ def swap(b, source):
     return lambda x: x + ((source - x) @ b.T) @ b
 
 
+def flat(edit):
+    """The edit of [T, H, D] as [T, H D]."""
+    return lambda x: edit(x.reshape(len(x), -1)).reshape(x.shape)
+
+
 def folded(gamma, w):
     v = gamma * w
     return v - v.mean(-1, keepdims=True)
@@ -97,7 +102,8 @@ def cases(seen, values, part):
         "out_folded": [(resid, put(ALL, out(through)))],
         "out_writes": [("blocks.1.hook_resid_post", put(ALL, out(basis(*part["L1H1.O"]))))],
         "out_embed": [("hook_embed", put(ALL, out(basis(part["E"][3]))))],
-        "out_head": [("blocks.0.attn.hook_z", put(ALL, out(basis(values["z"].reshape(-1, values["heads"].shape[1])[1])), (1,)))],
+        "out_head": [("blocks.0.attn.hook_z", put(ALL, out(basis(values["heads"][1])), (1,)))],
+        "out_z": [("blocks.0.attn.hook_z", put(ALL, flat(out(basis(values["z"].ravel())))))],
         "set_vector": [(mlp, put(rows_of(1, 6), set_to(vector, [1.5])))],
         "set_two": [(resid, put(ALL, set_to(two, [1.0, -0.5])))],
         "set_mean": [(resid, put(ALL, set_to(three, three @ values[resid])))],
@@ -200,7 +206,7 @@ def make(name, seed):
     normal = rng.standard_normal
     values = {"vector": 0.4 * normal(c["d_model"]), "basis": normal((3, c["d_model"])),
               "rotation": normal((c["d_model"], 2)), "heads": normal((2, c["d_head"])),
-              "z": normal(c["n_heads"] * c["d_head"]), "post": normal((2, c["d_mlp"])),
+              "z": normal((c["n_heads"], c["d_head"])), "post": normal((2, c["d_mlp"])),
               "blocks.1.hook_resid_pre": normal(c["d_model"])}
     values = {k: v.astype(np.float32) for k, v in values.items()}
     wide = {k: v.astype(np.float64) for k, v in values.items()}
