@@ -108,7 +108,7 @@ static psc_status add_tensor(const parser *p, const char *name, json_t *value) {
     return PSC_OK;
 }
 
-/* Metadata maps texts to texts; this reader does not use it. */
+/* Metadata maps texts to texts. */
 static psc_status check_metadata(const parser *p, json_t *metadata) {
     const char *key;
     json_t *value;
@@ -119,6 +119,8 @@ static psc_status check_metadata(const parser *p, json_t *metadata) {
             return psc_fail(p->error, PSC_ERROR_INPUT, "%s: __metadata__ \"%.60s\" is not a string",
                 p->path, key);
     }
+    json_decref(p->tensors->notes);
+    p->tensors->notes = json_incref(metadata);
     return PSC_OK;
 }
 
@@ -278,10 +280,15 @@ void psc_tensors_close(psc_tensors **tensors) {
         psc_unmap_file(&set->files[i].mapping);
         free(set->files[i].name);
     }
+    json_decref(set->notes);
     free(set->items);
     free(set->files);
     free(set);
     *tensors = NULL;
+}
+
+const char *psc_tensors_note(const psc_tensors *tensors, const char *key) {
+    return json_string_value(json_object_get(tensors->notes, key));
 }
 
 const psc_tensor *psc_tensors_find(const psc_tensors *tensors, const char *name) {

@@ -38,6 +38,7 @@ typedef struct psc_tensors {
     size_t count, capacity;
     psc_tensor_file *files;
     size_t n_files;
+    struct json_t *notes; /* __metadata__ of the last file that has one; null: none */
 } psc_tensors;
 
 /* Opens one file. Checks its header whole: lengths, dtypes, shapes, and that the tensors cover the
@@ -45,6 +46,8 @@ typedef struct psc_tensors {
 psc_status psc_tensors_open_file(psc_tensors **out, const char *path, psc_error *error);
 void psc_tensors_close(psc_tensors **tensors);
 
+/* The text under a key of __metadata__, or null. */
+const char *psc_tensors_note(const psc_tensors *tensors, const char *key);
 /* The tensor of that name, or null. */
 const psc_tensor *psc_tensors_find(const psc_tensors *tensors, const char *name);
 

@@ -2,8 +2,8 @@
  * [width, k] (vectors=columns, as a rotation of distributed alignment search is saved). At a whole
  * point with heads [H, D] is one vector, as its tensors are. index= picks some of the k.
  *
- * A folder's params.safetensors has config.json beside it: the model's hash there must be this
- * model's, and the folders of the plugin `directions` name their default tensor. */
+ * A file's note model_hash must be this model's. A file with the note places is one that the plugin
+ * `directions` fitted; its default tensor is mean_difference. */
 #include "direction.h"
 
 #include <stdio.h>
@@ -43,31 +43,20 @@ int direction_list(const direction *d, const char *key, const char *text, int32_
 
 /* --- the file of another model --------------------------------------------------------------- */
 
-/* Checks config.json beside FOLDER/params.safetensors. *fitted: 1 or, for several
- * places, 2 if the plugin `directions` wrote the folder, else 0. */
-static int check_folder(const direction *d, const char *file, int *fitted) {
-    static const char last[] = "params.safetensors";
+/* Checks the notes of a file. *fitted: 1 or, for several places, 2 if the plugin `directions` wrote
+ * it, else 0. */
+static int check_notes(const direction *d, const char *file, int *fitted) {
     const psc_host *host = d->base.host;
     psc_context *context = d->base.context;
-    const char *slash = strrchr(file, '/');
-    psc_setting hash, places;
-    *fitted = 0;
-    if (strcmp(slash ? slash + 1 : file, last) != 0) return 0;
-    char *folder = host->life_alloc(context, slash ? (uint64_t)(slash - file) + 2 : 2);
-    if (!folder) return -1;
-    if (slash) memcpy(folder, file, slash == file ? 1 : (size_t)(slash - file));
-    if (!slash) *folder = '.';
-    const int found = host->load_setting(context, folder, "model_hash", &hash);
-    if (found < 0) return -1;
-    const char *mine = host->model(context)->hash;
-    if (found && (hash.kind != PSC_SETTING_TEXT || strcmp(hash.text, mine) != 0))
+    const char *hash = NULL, *places = NULL, *mine = host->model(context)->hash;
+    const int hashed = host->read_note(context, file, "model_hash", &hash);
+    const int made = hashed < 0 ? -1 : host->read_note(context, file, "places", &places);
+    if (made < 0) return -1;
+    if (hashed && strcmp(hash, mine) != 0)
         return host->fail(context,
             "file=%.200s was made with the model %.32s and this model is %.32s; fit it again", file,
-            hash.kind == PSC_SETTING_TEXT ? hash.text : "?", mine);
-    const int made = host->load_setting(context, folder, "places", &places);
-    if (made < 0) return -1;
-    if (made && places.kind == PSC_SETTING_NUMBER && places.number >= 1.0)
-        *fitted = places.number > 1.0 ? 2 : 1;
+            hash, mine);
+    *fitted = !made ? 0 : strcmp(places, "1") == 0 ? 1 : 2;
     return 0;
 }
 
@@ -182,7 +171,7 @@ int direction_read(const direction *d, const intervention_site *site, direction_
     reading r = {.d = d, .site = site, .heads = heads, .width = site->width};
     int32_t *index = NULL, n_index = 0;
     int fitted = 0;
-    if (!name || check_folder(d, d->file, &fitted)) return -1;
+    if (!name || check_notes(d, d->file, &fitted)) return -1;
     if (*d->index && direction_list(d, "index", d->index, 0, &index, &n_index)) return -1;
     intervention_point_name(site, name, 64);
     r.or_only = !*d->tensor && !fitted;
@@ -204,7 +193,7 @@ int direction_read_mean(direction *d, intervention_site *site) {
     if (!*file)
         return d->base.host->fail(d->base.context,
             "value=mean needs mean=FILE, such as the plugin means or the verb directions saves");
-    if (check_folder(d, file, &fitted)) return -1;
+    if (check_notes(d, file, &fitted)) return -1;
     site->vector =
         d->base.host->life_alloc(d->base.context, (uint64_t)site->width * sizeof *site->vector);
     d->base.file = file;

@@ -30,7 +30,7 @@ static const psc_option_description directions_options[] = {
         offsetof(directions_state, ridge), 1e-12, 1e12, NULL},
     {"memory", "1024", "most MiB that sums may take", PSC_OPTION_COUNT,
         offsetof(directions_state, memory), 1, 1 << 20, NULL},
-    TEXT("save", "", "a new folder for the directions", save),
+    TEXT("save", "", "a safetensors file for the directions", save),
     TEXT("prompts", "", "a hash of the prompts, to be recorded", prompts),
     TEXT("split", "", "how prompts were held out, to be recorded", split),
     {"layers", "all", "restricts `at` to these layers", PSC_OPTION_LAYERS,
@@ -79,7 +79,7 @@ static int directions_open(psc_context *context, const psc_host *host, void **ou
         return host->fail(context, "there are no labelled prompts; use the verb directions");
     s->reductions = host->reductions(context);
     if (!s->reductions || read_labels(s) || intervention_parse_sites(base)) return -1;
-    if (*s->save && host->save_folder(context, s->save, 0, NULL, 0, NULL)) return -1;
+    if (*s->save && host->save_tensors(context, s->save, 0, NULL, 0, NULL)) return -1;
     s->places = host->life_alloc(context, (uint64_t)base->n_sites * sizeof *s->places);
     if (!s->places) return -1;
     for (int32_t i = 0; i < base->n_sites; i++) {

@@ -1,6 +1,6 @@
-/* The figures of `directions`, and the folder that the editor `direction` reads:
+/* The figures of `directions`, and the file that the editor `direction` reads:
  *
- *   params.safetensors: mean_difference, probe [directions, width] (of two classes [width]),
+ *   mean_difference, probe [directions, width] (of two classes [width]),
  *   probe_bias, means [classes, width], components [k, width], explained_variance [k], and the mean
  *   over all examples under the place's name. With several places "<place>." precedes each name. */
 #include "directions.h"
@@ -89,7 +89,7 @@ static int write_arrays(const directions_state *s) {
     return 0;
 }
 
-/* --- the folder ------------------------------------------------------------------------------ */
+/* --- the file -------------------------------------------------------------------------------- */
 
 /* Adds one tensor of rows [n, width] that are `stride` doubles apart. */
 static int add_tensor(const directions_state *s, psc_named_tensor *to, const char *place,
@@ -156,7 +156,7 @@ static int save(const directions_state *s) {
         {"train_prompts", PSC_SETTING_NUMBER, NULL, (double)s->prompts_seen[0]},
         {"held_out_prompts", PSC_SETTING_NUMBER, NULL, (double)s->prompts_seen[1]},
         {"ridge", PSC_SETTING_NUMBER, NULL, s->ridge}};
-    return host->save_folder(s->base.context, s->save,
+    return host->save_tensors(s->base.context, s->save,
         (int32_t)(sizeof settings / sizeof *settings), settings, n, tensors);
 }
 
@@ -203,9 +203,7 @@ int directions_write(directions_state *s) {
         return -1;
     if (*s->prompts && host->value_text(s->base.context, "prompts", s->prompts)) return -1;
     if (!*s->save) return 0;
-    snprintf(sentence, sizeof sentence,
-        "They are in %.200s/params.safetensors, which "
-        "--direction reads as file=.",
+    snprintf(sentence, sizeof sentence, "They are in %.200s, which --direction reads as file=.",
         s->save);
     return save(s) ? -1 : host->summary_text(s->base.context, sentence);
 }

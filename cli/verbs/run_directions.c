@@ -19,9 +19,9 @@ static const cli_option options[] = {
     {"of", 1, false, "WORD",
         "each: every row is an example; mean: a prompt's rows\n"
         "are averaged; default: each"},
-    {"save", 1, false, "DIR",
-        "write DIR/params.safetensors for --direction and\n"
-        "DIR/config.json, both or neither"},
+    {"save", 1, false, "FILE",
+        "write them into a safetensors file, which --direction\n"
+        "reads as file="},
     {"components", 1, false, "K", "most principal components; default: 10"},
     {"ridge", 1, false, "R",
         "the probe's ridge, in units of the training examples;\n"
@@ -122,15 +122,15 @@ static int run_directions(const cli_arguments *arguments) {
 const cli_verb cli_verb_directions = {
     .name = "directions",
     .summary = "Fits directions that tell labelled prompts apart, for --direction.",
-    .usage = "[FILE | --plus FILE --minus FILE] --at AT [--save DIR] [options]",
+    .usage = "[FILE | --plus FILE --minus FILE] --at AT [--save FILE] [options]",
     .notes =
         "A line of FILE is {\"text\": S, \"label\": L}. A line of the others is a prompt, or\n"
         "{\"text\": S}. - is standard input.\n"
         "example:\n"
         "  pythiascope directions --plus he.txt --minus she.txt --at 'blocks.*.hook_resid_post' \\\n"
-        "      --save he-she\n"
+        "      --save he-she.safetensors\n"
         "  pythiascope analyze --text 'When the king saw her' \\\n"
-        "      --direction blocks.3.hook_resid_post:file=he-she/params.safetensors",
+        "      --direction blocks.3.hook_resid_post:file=he-she.safetensors",
     .options = options,
     .max_operands = 1,
     .run = run_directions,

@@ -584,6 +584,14 @@ typedef struct psc_host {
      * run, in the sequence of the same number; *position is -1 where it has none. Without examples it
      * is the row's own position, and the source prompt is one sequence. */
     int (*source_row)(psc_context *, const psc_row *, int32_t *position);
+    /* --- one safetensors file, from open to report --- */
+    /* 1 with *out the text under a key of its __metadata__, which lives as long as the instance; 0
+     * without such a key; -1 after setting the error. */
+    int (*read_note)(psc_context *, const char *path, const char *key, const char **out);
+    /* Writes tensors as f32 and the settings as texts of __metadata__, whole or not at all, in place
+     * of an older file. Without tensors the host only checks that it could. */
+    int (*save_tensors)(psc_context *, const char *path, int32_t n_settings,
+        const psc_setting *settings, int32_t n_tensors, const psc_named_tensor *tensors);
 } psc_host;
 
 /* --- what a plugin gives --------------------------------------------------------------------- */

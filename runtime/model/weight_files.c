@@ -144,7 +144,10 @@ static psc_status open_shards(psc_tensors *set, const index_reader *r) {
         status = open_shard(set, i, r);
         if (status) return status;
         if (set->count == first) continue; /* perhaps there are no items yet */
-        psc_tensors part = {set->items + first, set->count - first, 0, set->files, set->n_files};
+        psc_tensors part = {.items = set->items + first,
+            .count = set->count - first,
+            .files = set->files,
+            .n_files = set->n_files};
         psc_tensors_sort(&part);
         status = psc_tensors_check_names(&part, r->error);
     }

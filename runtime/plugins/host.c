@@ -264,4 +264,6 @@ const psc_host psc_host_table = {
     .shards_close = psc_host_shards_close,
     .example = psc_host_example,
     .source_row = psc_host_source_row,
+    .read_note = psc_host_read_note,
+    .save_tensors = psc_host_save_tensors,
 };

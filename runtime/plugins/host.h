@@ -129,6 +129,9 @@ int psc_host_shards_rows(psc_context *context, int32_t n, const int32_t *index);
 int psc_host_shards_write(
     psc_context *context, int32_t array, int32_t first, int32_t n, const void *values);
 int psc_host_shards_close(psc_context *context, int64_t *rows);
+int psc_host_read_note(psc_context *context, const char *path, const char *key, const char **out);
+int psc_host_save_tensors(psc_context *context, const char *path, int32_t n_settings,
+    const psc_setting *settings, int32_t n_tensors, const psc_named_tensor *tensors);
 
 /* --- host_sentences.c --- */
 const psc_sentence *psc_host_sentences(psc_context *context, int32_t *n);

@@ -8,6 +8,7 @@
 #include "host.h"
 #include "json.h"
 #include "json_text.h"
+#include "memory_stream.h"
 #include "tensors_file.h"
 
 #include <errno.h>
@@ -112,9 +113,8 @@ static const char *fault_of_tensor(const psc_named_tensor *tensor) {
 }
 
 /* Whether each of the lists can be written. */
-static bool can_save(psc_context *context, int32_t n_settings, const psc_setting *settings,
-    int32_t n_tensors, const psc_named_tensor *tensors) {
-    static const char call[] = "save_folder";
+static bool can_save(psc_context *context, const char *call, int32_t n_settings,
+    const psc_setting *settings, int32_t n_tensors, const psc_named_tensor *tensors) {
     const char *fault = NULL;
     int32_t i = 0;
     if (!psc_host_list(context, call, "settings", n_settings, sizeof *settings, settings) ||
@@ -149,18 +149,25 @@ static char *config_text(int32_t n, const psc_setting *settings) {
     return text;
 }
 
-static psc_status write_parameters(
-    psc_output *output, int32_t n, const psc_named_tensor *tensors, psc_error *error) {
-    FILE *file = NULL;
+/* notes: n_notes pairs for the file's __metadata__. */
+static psc_status write_tensors(FILE *file, int32_t n, const psc_named_tensor *tensors,
+    int32_t n_notes, const char *const (*notes)[2], psc_error *error) {
     psc_file_tensor *list = calloc((size_t)n, sizeof *list);
     if (!list) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to write the tensors");
     for (int32_t t = 0; t < n; t++)
         list[t] = (psc_file_tensor){tensors[t].name, "F32", sizeof(float), tensors[t].n_axes,
             tensors[t].shape, tensors[t].data};
-    psc_status status = psc_output_open(&file, output, PARAMETERS, error);
-    psc_status written = status ? status : psc_tensors_write(file, n, list, 0, NULL, error);
+    psc_status status = psc_tensors_write(file, n, list, n_notes, notes, error);
     free(list);
+    return status;
+}
+
+static psc_status write_parameters(
+    psc_output *output, int32_t n, const psc_named_tensor *tensors, psc_error *error) {
+    FILE *file = NULL;
+    psc_status status = psc_output_open(&file, output, PARAMETERS, error);
     if (status) return status;
+    const psc_status written = write_tensors(file, n, tensors, 0, NULL, error);
     status = psc_output_close(&file, output, PARAMETERS, error); /* names the file */
     return status ? status : written;
 }
@@ -171,7 +178,7 @@ int psc_host_save_folder(psc_context *context, const char *folder, int32_t n_set
     psc_output *output = NULL;
     if (!psc_host_may(&context, "save_folder", PSC_IN_ANY)) return PSC_ERROR_STATE;
     if (!psc_host_given(context, "save_folder", "a folder", folder) ||
-        !can_save(context, n_settings, settings, n_tensors, tensors))
+        !can_save(context, "save_folder", n_settings, settings, n_tensors, tensors))
         return PSC_ERROR_PLUGIN;
     char *config = config_text(n_settings, settings);
     psc_status status = PSC_OK;
@@ -220,4 +227,60 @@ int psc_host_save_file(psc_context *context, const char *path, const char *bytes
     psc_status status =
         bytes ? psc_write_file(path, bytes, (size_t)n, &error) : check_file(path, &error);
     return status == PSC_OK ? 0 : psc_host_pass(context, &error);
+}
+
+/* --- one file of tensors --------------------------------------------------------------------- */
+
+enum { NUMBER = 32 }; /* bytes of a number as text */
+
+/* The shortest text that reads as this number. */
+static void write_number(char out[NUMBER], double x) {
+    for (int digits = 1; digits <= 17; digits++) {
+        snprintf(out, NUMBER, "%.*g", digits, x);
+        if (strtod(out, NULL) == x) return;
+    }
+}
+
+/* Settings as texts; numbers [n] holds those that are made here. */
+static void make_notes(
+    const char *(*notes)[2], char (*numbers)[NUMBER], int32_t n, const psc_setting *settings) {
+    for (int32_t i = 0; i < n; i++) {
+        const double x = settings[i].number;
+        if (settings[i].kind == PSC_SETTING_BOOLEAN)
+            snprintf(numbers[i], NUMBER, "%s", x != 0.0 ? "true" : "false");
+        else
+            write_number(numbers[i], x);
+        notes[i][0] = settings[i].key;
+        notes[i][1] = settings[i].kind == PSC_SETTING_TEXT ? settings[i].text : numbers[i];
+    }
+}
+
+int psc_host_save_tensors(psc_context *context, const char *path, int32_t n_settings,
+    const psc_setting *settings, int32_t n_tensors, const psc_named_tensor *tensors) {
+    static const char call[] = "save_tensors";
+    psc_error error = {PSC_OK, ""};
+    psc_memory_stream memory = {0};
+    char *bytes = NULL;
+    size_t n = 0;
+    if (!psc_host_may(&context, call, PSC_IN_ANY)) return PSC_ERROR_STATE;
+    if (!psc_host_given(context, call, "a path", path) ||
+        !can_save(context, call, n_settings, settings, n_tensors, tensors))
+        return PSC_ERROR_PLUGIN;
+    if (n_tensors == 0) return check_file(path, &error) ? psc_host_pass(context, &error) : 0;
+    const char *(*notes)[2] = calloc((size_t)n_settings + 1, sizeof *notes);
+    char(*numbers)[NUMBER] = calloc((size_t)n_settings + 1, sizeof *numbers);
+    psc_status status = PSC_ERROR_MEMORY;
+    if (notes && numbers && psc_memory_open(&memory)) {
+        make_notes(notes, numbers, n_settings, settings);
+        status = write_tensors(
+            memory.file, n_tensors, tensors, n_settings, (const char *const(*)[2])notes, &error);
+        if (!psc_memory_close(&bytes, &n, &memory)) status = PSC_ERROR_MEMORY;
+    }
+    free(notes);
+    free(numbers);
+    if (status == PSC_ERROR_MEMORY) no_memory(context, path);
+    if (!status && (status = psc_write_file(path, bytes, n, &error)) != PSC_OK)
+        psc_host_pass(context, &error);
+    free(bytes);
+    return status;
 }

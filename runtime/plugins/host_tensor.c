@@ -146,3 +146,26 @@ const float *psc_host_read_entry(psc_context *context, const char *path, const c
     psc_tensors_close(&set);
     return status ? NULL : out;
 }
+
+int psc_host_read_note(psc_context *context, const char *path, const char *key, const char **out) {
+    psc_error error = {PSC_OK, ""};
+    psc_tensors *set = NULL;
+    int found = 0;
+    if (!psc_host_may(&context, "read_note", PSC_IN_ANY) ||
+        !psc_host_given(context, "read_note", "a path", path) ||
+        !psc_host_given(context, "read_note", "a key", key) ||
+        !psc_host_given(context, "read_note", "out", out))
+        return -1;
+    *out = NULL;
+    if (psc_tensors_open_file(&set, path, &error)) return psc_host_pass(context, &error), -1;
+    const char *note = psc_tensors_note(set, key);
+    if (note) {
+        const size_t bytes = strlen(note) + 1;
+        char *copy = psc_arena_alloc(&context->life_arena, bytes);
+        if (copy) *out = memcpy(copy, note, bytes);
+        found = copy ? 1 : -1;
+        if (!copy) psc_host_fail(context, PSC_ERROR_MEMORY, "not enough memory for %.300s", path);
+    }
+    psc_tensors_close(&set);
+    return found;
+}

@@ -1,4 +1,4 @@
-/* The plugin directions against golden figures in float64, bits, refusals, and its folder as the
+/* The plugin directions against golden figures in float64, bits, refusals, and its file as the
  * editor direction reads it. */
 #include "golden.h"
 
@@ -35,14 +35,11 @@ static void setup(void) {
         }
     snprintf(folder, sizeof folder, "/tmp/psc_directions.XXXXXX");
     cr_assert(mkdtemp(folder));
-    snprintf(path, sizeof path, "%s/params.safetensors", folder);
+    snprintf(path, sizeof path, "%s/fitted.safetensors", folder);
 }
 
 static void teardown(void) {
-    char config[96];
-    snprintf(config, sizeof config, "%s/config.json", folder);
     unlink(path);
-    unlink(config);
     rmdir(folder);
     psc_session_close(&session);
     psc_model_close(&model);
@@ -104,7 +101,7 @@ static const double *array_of(const char *name) {
     return array.data;
 }
 
-/* A tensor of the folder against the golden figures, relative to the largest of them. */
+/* A tensor of the file against the golden figures, relative to the largest of them. */
 static void compare(const psc_tensors *saved, const char *set, const char *name, const char *key) {
     char full[64];
     snprintf(full, sizeof full, "fit/%s/%s", set, key);
@@ -127,7 +124,7 @@ static void check(
         "mean_difference", "probe", "probe_bias", "means", "components", "explained_variance"};
     char full[600], name[96];
     double accuracy[2];
-    snprintf(full, sizeof full, "%s,components=4,save=%s", options, folder);
+    snprintf(full, sizeof full, "%s,components=4,save=%s", options, path);
     fit(full, classes, (how){NULL, 2, 0, 3});
     psc_tensors *saved = golden_open(path);
     for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
@@ -182,7 +179,7 @@ Test(directions, equal_rows) {
     cr_assert_eq(array_of("directions.difference_norm")[0], 0.0);
 }
 
-/* --- the folder ------------------------------------------------------------------------------ */
+/* --- the file ------------------------------------------------------------------------------ */
 
 static psc_status load_direction(psc_model *of, const char *format) {
     char options[256];
@@ -203,7 +200,7 @@ static psc_status load_direction(psc_model *of, const char *format) {
 
 static void save(const char *at) {
     char options[160];
-    snprintf(options, sizeof options, "at=%s,save=%s", at, folder);
+    snprintf(options, sizeof options, "at=%s,save=%s", at, path);
     fit(options, 2, (how){NULL, 1, 0, 4});
 }
 
@@ -218,6 +215,22 @@ Test(directions, read_by_direction) {
     REFUSES(model, "at=embed,file=%s,do=set,value=mean", "has no tensor \"hook_embed\"");
     REFUSES(other, "at=embed,file=%s", "was made with the model");
     psc_model_close(&other);
+}
+
+/* The notes of the file. */
+Test(directions, notes) {
+    static const char *const want[][2] = {{"plugin", "directions"},
+        {"point", "blocks.*.hook_resid_post"}, {"places", "2"}, {"rows", "last"}, {"of", "each"},
+        {"labels", "no, yes"}, {"train_prompts", "27"}, {"held_out_prompts", "11"},
+        {"ridge", "0.01"}, {"prompts", ""}};
+    save("blocks.*.hook_resid_post");
+    psc_tensors *saved = golden_open(path);
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+        const char *note = psc_tensors_note(saved, want[i][0]);
+        cr_assert(note && strcmp(note, want[i][1]) == 0, "%s: %s", want[i][0], note ? note : "-");
+    }
+    cr_assert_str_eq(psc_tensors_note(saved, "model_hash"), psc_model_get_info(model)->hash);
+    psc_tensors_close(&saved);
 }
 
 Test(directions, read_by_direction_of_places) {
@@ -244,7 +257,7 @@ Test(directions, refusals) {
     refuse("at=L0N3", "a\nb", "is one number");
     refuse("at=blocks.0.attn.hook_pattern", "a\nb", "the number of keys");
     refuse("at=embed+L0H1+embed", "a\nb", "at= names hook_embed twice");
-    refuse("at=embed,save=" PSC_SOURCE_DIR "/docs", "a\nb", "not empty");
+    refuse("at=embed,save=" PSC_SOURCE_DIR "/docs", "a\nb", "is not a regular file");
 }
 
 Test(directions, too_many) {

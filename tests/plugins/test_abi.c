@@ -20,7 +20,9 @@
     X(accumulator_records) X(accumulate_record) X(accumulated_records) X(place) X(tanh) \
     X(read_entry) X(document_name) X(apply_outputs) X(reductions) \
     X(prefix) X(matrix_rows) X(repeated) \
-    X(shards_open) X(shards_rows) X(shards_write) X(shards_close) X(example) X(source_row)
+    X(shards_open) X(shards_rows) X(shards_write) X(shards_close) X(example) X(source_row) \
+    X(shards_open) X(shards_rows) X(shards_write) X(shards_close) \
+    X(read_note) X(save_tensors)
 // clang-format on
 
 Test(abi, the_hosts_table_only_grows_at_its_end) {

@@ -341,6 +341,49 @@ Test(host_files, tensors_that_cannot_be_saved) {
     cr_assert(out_is_there());
 }
 
+/* --- one file -------------------------------------------------------------------------------- */
+
+static const char *note;
+static int noted;
+
+static int saves_tensors(void) {
+    return host->save_tensors(c, at("one"), n_settings, settings, n_tensors, tensors);
+}
+
+static int notes(void) {
+    noted = host->read_note(c, at("one"), key, &note);
+    return noted < 0;
+}
+
+Test(host_files, tensors_with_notes) {
+    static const char *const want[][2] = {{"text", "two \"words\""}, {"whole", "7"},
+        {"real", "-0.25"}, {"large", "9007199254740992"}, {"low", "-1.152921504606847e+18"},
+        {"huge", "1e+300"}, {"infinite", "inf"}, {"on", "true"}};
+    prepare_folder();
+    n_tensors = 0; /* only asks */
+    does(saves_tensors);
+    cr_assert_neq(access(at("one"), F_OK), 0);
+    n_tensors = 2;
+    does(saves_tensors);
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+        key = want[i][0];
+        does(notes);
+        cr_assert(noted == 1 && strcmp(note, want[i][1]) == 0, "%s: %s", key, note);
+    }
+    key = "absent";
+    does(notes);
+    cr_assert(noted == 0 && !note);
+    file_name = "one";
+    tensor_name = "a";
+    does(reads);
+    cr_assert(n_axes == 2 && shape[1] == 3 && found[5] == 6);
+    tensors[1].name = NULL;
+    fails(saves_tensors, PSC_ERROR_PLUGIN, "save_tensors: tensor 1 has no name");
+    put("one", "{", 1);
+    action = notes;
+    REFUSED(run_ten(), PSC_ERROR_INPUT, "one has 1 bytes", "truncated");
+}
+
 static const char *written_path;
 static const char *written;
 
@@ -423,6 +466,9 @@ Test(host_files, failures) {
         fail_each(reads_entry, memory, 3);
         fail_each(loads, memory, 2);
         fail_each(saves, memory, 10);
+        fail_each(saves_tensors, memory, 3);
+        key = "text";
+        fail_each(notes, memory, 1);
         written_path = at("file");
         written = "words";
         fail_each(saves_file, memory, 1);

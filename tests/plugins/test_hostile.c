@@ -21,6 +21,7 @@ static const char *const a_name[] = {"a"};
 static char long_name[1 << 16];
 static psc_event event;
 static psc_setting setting;
+static const char *note;
 static psc_row row;
 static psc_top top;
 static psc_range_fn no_function;
@@ -247,6 +248,12 @@ static int odd_setting(const char *key, int32_t kind, const char *text) {
     X("shards_close", host->shards_close(c, NULL))                                                 \
     X("source_row", host->source_row(c, NULL, ints))                                               \
     X("source_row", host->source_row(c, &row, NULL))                                               \
+    X("read_note", host->read_note(c, NULL, "a", &note))                                           \
+    X("read_note", host->read_note(c, "/nowhere", NULL, &note))                                    \
+    X("read_note", host->read_note(c, "/nowhere", "a", NULL))                                      \
+    X("save_tensors", host->save_tensors(c, NULL, 0, NULL, 0, NULL))                               \
+    X("save_tensors", host->save_tensors(c, "/nowhere", 1, NULL, 0, NULL))                         \
+    X("save_tensors", host->save_tensors(c, "/nowhere", 0, NULL, -1, NULL))                        \
     X("pullback", host->pullback(c, PSC_W_U, 0, NULL, NULL, 1))                                    \
     X("pullback", host->pullback(c, PSC_W_U, 0, floats, floats, INT64_MAX / 4))                    \
     X("row_norms", host->row_norms(c, PSC_W_Q, 0, 0, NULL))                                        \

@@ -66,7 +66,9 @@
     X(shards_rows, 1, 1)                                                                           \
     X(shards_write, 0, 1)                                                                          \
     X(shards_close, 1, 1)                                                                          \
-    X(source_row, 0, 1)
+    X(source_row, 0, 1)                                                                            \
+    X(read_note, 1, 1)                                                                             \
+    X(save_tensors, 1, 1)
 
 typedef enum call_id {
 #define CALL_ID(name, every, shows) CALL_##name,
@@ -226,6 +228,12 @@ CALL(int, shards_write, -1,
     values)
 CALL(int, shards_close, -1, (psc_context * c, int64_t *rows), rows)
 CALL(int, source_row, -1, (psc_context * c, const psc_row *row, int32_t *position), row, position)
+CALL(int, read_note, -1, (psc_context * c, const char *path, const char *key, const char **out),
+    path, key, out)
+CALL(int, save_tensors, -1,
+    (psc_context * c, const char *path, int32_t n, const psc_setting *s, int32_t m,
+        const psc_named_tensor *t),
+    path, n, s, m, t)
 
 static const psc_plugin *stood_in; /* the built-in */
 static psc_host table;
