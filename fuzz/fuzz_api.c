@@ -21,10 +21,11 @@ typedef struct world {
 static const char *const plugins[] = {"logits", "ln", "mlp", "lens", "sampling", "sweep", "means",
     "frozen", "graph", "edges", "roles", "attention", "partition", "neurons", "weights", "spans",
     "treebank", "words", "forms", "probe", "ablate", "scale", "steer", "knockout", "patch",
-    "effects", "none"};
+    "direction", "directions", "effects", "none"};
 static const char *const options[] = {NULL, "", "rows=all", "top=3", "level=head+neuron",
-    "centered=yes", "at=embed", "at=L0H1,by=zero", "at=L1H0,source=1", "heads=L0H0,keys=0-1",
-    "rows=0-1", "layer=2", "over=resid_pre", "metric=kl", "at=*_mlp_out,alpha=2", "show=all"};
+    "centered=yes", "at=embed", "at=embed,along=L0N1.in", "at=embed,labels=a\nb", "at=L0H1,by=zero",
+    "at=L1H0,source=1", "heads=L0H0,keys=0-1", "rows=0-1", "layer=2", "over=resid_pre", "metric=kl",
+    "at=*_mlp_out,alpha=2", "show=all"};
 static const char *const targets[] = {"next", "top:3", "#5", "the", "#-1", "#319", "top:0", ""};
 static const char *const points[] = {"all", "blocks.*.attn.hook_pattern", "hook_logits:rows=-1",
     "blocks.0.hook_resid_post:rows=0+1", "blocks.9.hook_z", "hook_embed", "*"};

@@ -1,7 +1,7 @@
 /* Options as text, one per line, applied to one session, which then runs seven tokens:
  *
  *   plugin NAME[:key=value,...]    target T    contrast A <tab> B    capture POINT    model NAME
- *   ablate, scale, steer, knockout, patch AT[:key=value,...]         accumulate
+ *   ablate, scale, steer, knockout, patch, direction AT[:key=value,...]      accumulate
  *
  * Inputs with a slash or ".so" are left out: nothing outside the scratch folder is read, loaded or
  * written. */

@@ -345,6 +345,10 @@ def of_options() -> dict[str, bytes]:
         "knockout L1H0:keys=0-2,rows=last",
         "patch": "patch blocks.1.hook_resid_pre:source=1,rows=last\nplugin effects",
         "steer": "steer 0_mlp_out:plus=1,minus=2,alpha=4\nablate L*H*:by=mean",
+        "direction": "direction blocks.1.hook_resid_pre:along=L0N3.in+L1H0.O,do=set,"
+        "value=1+-2e-1+0+0+0+0+0+0+0\ndirection embed:along=W_U:'a'-#5,folded=yes,rows=last",
+        "sets": "direction 1_mlp_out:plus=1,minus=2-3,of=mean\ndirection L0H1:pca=1,do=swap",
+        "directions": "accumulate\nplugin directions:at=embed+L0H1,labels=a\nb,of=mean",
         "captures": "capture all\ncapture blocks.*.attn.hook_pattern:rows=-1\n"
         "capture hook_embed:rows=1+2",
         "models": "model EleutherAI-pythia@step3000\nmodel pythia-160m@step0,step1000",
@@ -377,6 +381,8 @@ def of_vectors() -> dict[str, bytes]:
     return {
         "steer": b"steer embed:file=@" + PART + one,
         "index": b"steer blocks.1.hook_resid_pre:file=@,tensor=v,index=1" + PART + rows,
+        "basis": b"direction embed:file=@,tensor=v,index=0+1,do=set,value=1+2" + PART + rows,
+        "columns": b"direction embed:file=@,vectors=columns,do=swap" + PART + one,
         "mean": b"ablate L0H1:by=mean,file=@" + PART + named,
         "frozen": b"plugin frozen:map=block,layer=1,vector=@" + PART + one,
     }

@@ -79,6 +79,10 @@ both labelled treebank --model "$embedded" "$own" --draws 20 --revision --heads 
     --comparisons
 both reread words --model "$embedded" --treebank "$own"
 both probed probe --model "$embedded" "$work/train.conllu" --test "$work/test.conllu"
+printf 'the sun rose\nthe moon\na red star\n' >"$work/plus.txt"
+printf 'a boat on the sea\nthe ship\nan old sail\n' >"$work/minus.txt"
+both fitted directions --model "$embedded" --plus "$work/plus.txt" --minus "$work/minus.txt" \
+    --at 'blocks.*.hook_resid_post' --held-out 0 --rows all
 both formed forms --model "$embedded" "$work/forms.tsv"
 both network analyze --model "$embedded" --text "$text" --plugin graph:level=neuron \
     --plugin frozen:map=upto,layer=2 --plugin neurons
@@ -86,7 +90,8 @@ both changed analyze --model "$embedded" --text 'the sun rose over the sea' \
     --source 'the sun fell over the sea' --source 'a storm' \
     --ablate L1H2:by=mean --scale 0_mlp_out:alpha=0.5,rows=2-4 \
     --steer blocks.2.hook_resid_pre:alpha=0.5,minus=2 --knockout 'L3H*:keys=1-2,rows=last' \
-    --patch L2H1+1_mlp_out --plugin effects:rows=all --plugin logits:level=layer+head+neuron \
+    --patch L2H1+1_mlp_out --direction embed:along=L0N3.in+L1H2.O,do=swap \
+    --plugin effects:rows=all --plugin logits:level=layer+head+neuron \
     --plugin ln --plugin mlp --plugin lens
 both swept sweep --model "$embedded" --text 'the Emerald City of' --over heads_by_pos --metric kl
 both surveyed weights --model "$embedded" --what all --token ' king'

@@ -133,8 +133,9 @@ static int find_examples(directions_state *s, const psc_row_set *set) {
         s->example_of[set->index[k]] = s->n_examples - 1;
         s->n_rows[s->n_examples - 1]++;
     }
+    s->n_prompts = 0;
     for (int32_t r = 0; r < n; r++)
-        s->prompts_seen[s->held] += r == 0 || rows[r].sequence != rows[r - 1].sequence;
+        s->n_prompts += r == 0 || rows[r].sequence != rows[r - 1].sequence;
     return 0;
 }
 
@@ -184,9 +185,10 @@ static int directions_run_end(psc_context *context, void *state, int status) {
     (void)context;
     if (status || s->of_class < 0) return 0;
     for (int32_t i = 0; i < s->base.n_sites; i++) average(s, &s->places[i]);
+    if (s->held && directions_test(s)) return -1;
+    if (!s->held) directions_sums_add(s);
     s->counts[s->of_class][s->held] += s->n_examples;
-    if (s->held) return directions_test(s);
-    directions_sums_add(s);
+    s->prompts_seen[s->held] += s->n_prompts;
     return 0;
 }
 

@@ -50,7 +50,7 @@ typedef struct directions_state {
 
     /* The run. */
     int32_t of_class, held; /* -1: no class */
-    int32_t n_examples;
+    int32_t n_examples, n_prompts;
     int32_t *example_of; /* [rows] by psc_row.index, or -1 */
     int32_t *n_rows;     /* [examples] rows that are averaged */
 } directions_state;

@@ -106,6 +106,7 @@ static int make_components(directions_state *s, directions_place *place, solver 
     const int64_t n = place->width;
     int64_t most = s->components < n ? s->components : n;
     lapack_int found = 0;
+    place->n_components = 0; /* a solution that failed is made again */
     if ((double)most > v->n - 1.0) most = (int64_t)(v->n - 1.0);
     if (most < 1 || !(place->variance > 0.0)) return 0;
     place->components = directions_take(s, (double)(most * n), sizeof *place->components);

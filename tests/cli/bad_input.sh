@@ -201,6 +201,41 @@ expect 1 'keys=' analyze --text a --knockout L0H1
 expect 1 'row 0 would keep no key' analyze --text a --knockout L0H1:keys=0
 expect 1 'a knockout acts on heads only' analyze --text a --knockout 0_mlp_out:keys=0
 
+expect 1 'a direction has 256 numbers and blocks.0.mlp.hook_post takes 1024' analyze --text a \
+    --direction blocks.0.mlp.hook_post:along=L0N3.in
+expect 1 'L0N3 is one number' analyze --text a --direction L0N3:along=L0N3.in
+expect 1 'no token of this model has exactly this text' analyze --text a \
+    --direction "embed:along=W_U:' no such token'"
+expect 1 'source prompt 1 is missing' analyze --text a --direction embed
+expect 1 'source prompt 1 has 3 tokens' analyze --tokens 1,2 --source-tokens 1,2,3 \
+    --direction embed:along=L0N3.in,do=swap
+expect 1 'do=set needs value=' generate --text a --direction embed:along=L0N3.in,do=set
+printf 'a b\n' >"$work/prompts.txt"
+printf 'the sun\nthe moon\n' >"$work/others.txt"
+printf '{"text": "a", "label": 1}\n{"text": "b", "label": "x"}\n{"text": "c"}\n' >"$work/two.jsonl"
+printf '{"text": "a", "label": true}\n' >"$work/single.jsonl"
+printf '{"text": "a", "label": [1]}\n' >"$work/odd.jsonl"
+printf '' >"$work/no-prompts.txt"
+sets="--plus $work/others.txt --minus $work/prompts.txt"
+expect 2 'no prompts; pass' directions --at embed
+expect 2 'both --plus and --minus' directions --at embed --plus "$work/others.txt"
+expect 2 '--at is missing' directions "$work/two.jsonl"
+# shellcheck disable=SC2086 # a list of options
+{
+    expect 2 '--held-out must be below 1' directions --at embed $sets --held-out 1
+    expect 2 '--seed needs' directions --at embed $sets --seed -1
+    expect 1 'L0N3 is one number' directions --at L0N3 $sets
+    expect 1 'memory=1 MiB' directions --at 'blocks.*.mlp.hook_post' $sets --memory 1
+    expect 1 'cannot write .*/nowhere/d' directions --at embed $sets --save "$work/nowhere/d"
+    expect 1 "class '(minus|plus)' has no training" directions --at embed $sets --held-out 0.999999
+}
+expect 1 'no-prompts.txt has no prompts' directions --at embed --plus "$work/no-prompts.txt" \
+    --minus "$work/prompts.txt"
+expect 1 'two.jsonl, line 3: has no "label"' directions --at embed "$work/two.jsonl"
+expect 1 "has one label only, 'true'" directions --at embed "$work/single.jsonl"
+expect 1 'odd.jsonl, line 1: "label" is neither' directions --at embed "$work/odd.jsonl"
+expect 1 'others.txt, line 1: each line must be an object' directions --at embed "$work/others.txt"
+
 # Targets, plugins, captures.
 expect 1 'token' analyze --text a --target 'two whole words'
 expect 1 '#4096' analyze --text a --target '#4096'

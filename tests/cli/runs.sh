@@ -38,7 +38,8 @@ change() { # change NAME OPTIONS...: writes to $work/NAME
     "$program" analyze --text 'the sun rose over the sea' --source 'the sun fell over the sea' \
         --source 'a storm' --ablate L1H2:by=mean --scale 0_mlp_out:alpha=0.5,rows=2-4 \
         --steer blocks.2.hook_resid_pre:alpha=0.5,minus=2 --knockout 'L3H*:keys=1-2,rows=last' \
-        --patch L2H1+1_mlp_out --plugin effects:rows=all --plugin logits --target next \
+        --patch L2H1+1_mlp_out --direction "embed:along=W_U:' sea'-' sun'+L0N3.in,do=swap" \
+        --direction blocks.3.hook_resid_pre:plus=1,minus=2,of=mean --plugin effects:rows=all --plugin logits --target next \
         --capture hook_logits --out "$work/$name" "$@" >"$work/$name.summary"
 }
 check 'interventions' change changed --threads 1
@@ -49,13 +50,39 @@ for options in '--threads 2' '--threads 3 --chunk 2' '--isa reference'; do
         cmp "$work/changed/tensors.safetensors" "$work/changed2/tensors.safetensors"
     rm -r "$work/changed2"
 done
-for part in ablate scale steer knockout patch effects logits; do
+for part in ablate scale steer knockout patch direction effects logits; do
     check "its summary has $part" grep -q "^$part " "$work/changed.summary"
 done
 check 'effects loads itself' sh -c "'$program' analyze --text 'a b' --ablate L0H1 | grep -q 'frozen_ln'"
 check 'a mean of captured rows' sh -c "'$program' analyze --text 'the moon' --out '$work/means' \
     --capture 'blocks.*.attn.hook_z' >/dev/null && '$program' analyze --text 'the sun rose' \
     --ablate 'L*H3:by=mean,file=$work/means/tensors.safetensors' | grep -q 'to the mean in'"
+
+# directions: the order of prompts, batches and threads do not matter; --direction reads the file.
+fit() { # fit NAME OPTIONS...: writes to $work/NAME and $work/NAME.safetensors
+    name=$1
+    shift
+    "$program" directions --at 'blocks.*.hook_resid_post+L1H2' --rows all --of mean \
+        --held-out 0.4 --out "$work/$name" --save "$work/$name.safetensors" "$@" \
+        >"$work/$name.summary"
+}
+for i in 1 2 3 4 5 6 7 8; do
+    echo "{\"text\": \"the sun and the moon $i\", \"label\": \"sky\"}"
+    echo "{\"text\": \"a boat on the sea $i\", \"label\": \"sea\"}"
+done >"$work/labelled.jsonl"
+sort -r "$work/labelled.jsonl" >"$work/sorted.jsonl"
+check 'directions' fit fitted "$work/labelled.jsonl" --threads 1
+check 'directions in another order' fit fitted2 "$work/sorted.jsonl" --threads 3 --batch 3 --chunk 2
+check 'the same bits' cmp "$work/fitted/tensors.safetensors" "$work/fitted2/tensors.safetensors"
+check 'the same file' cmp "$work/fitted.safetensors" "$work/fitted2.safetensors"
+check 'their accuracy' grep -Eq '^  L1H2 +[01]\.[0-9]{3} ' "$work/fitted.summary"
+check 'directions from a file' sh -c "'$program' analyze --text 'the sun' \
+    --direction 'blocks.*.hook_resid_post:file=$work/fitted.safetensors,do=set,value=mean' |
+    grep -q 'sets the coordinates of blocks'"
+check 'directions over a corpus' sh -c "echo 'the sun and the sea' | '$program' corpus - \
+    --direction 'L1H2:file=$work/fitted.safetensors' --plugin loss | grep -q 'out of L1H2'"
+check 'directions while generating' sh -c "'$program' generate --text 'the sun' --n 3 \
+    --direction 'embed:along=W_U:#5,do=add,alpha=2' | grep -q 'the sun'"
 
 # spans: links stand in the notation alone; heads in one table.
 check 'spans with heads and links' sh -c "'$program' analyze --bos --text 'The old man gave the little girl an apple.' \

@@ -113,7 +113,9 @@ def scenes() -> list[Scene]:
         Scene(
             "score",
             ("score", "pairs.jsonl", *model, "--examples", "lines.jsonl", "--out", "out"),
-            {"pairs.jsonl": b'{"good": "The cat sat", "bad": "The cat sit"}\n{"text": "The dog"}\n'},
+            {
+                "pairs.jsonl": b'{"good": "The cat sat", "bad": "The cat sit"}\n{"text": "The dog"}\n'
+            },
             parts=("lines.jsonl", "out"),
         ),
         Scene("forms", ("forms", "forms.tsv", *model, "--out", "out"), forms),
@@ -132,6 +134,24 @@ def scenes() -> list[Scene]:
                 "out",
             ),
             tree | tests,
+        ),
+        Scene(
+            "directions",
+            (
+                "directions",
+                "labelled.jsonl",
+                *model,
+                "--at",
+                "embed",
+                "--held-out",
+                "0",
+                "--save",
+                "fitted.safetensors",
+                "--out",
+                "out",
+            ),
+            {"labelled.jsonl": b'{"text": "The cat", "label": 1}\n{"text": "A dog", "label": 0}\n'},
+            parts=("fitted.safetensors", "out"),
         ),
         Scene("info", ("info", "{model}")),
         Scene("plugins", ("plugins",)),

@@ -14,7 +14,8 @@
 
 /* --- scenarios ------------------------------------------------------------------------------- */
 
-typedef enum how { RUN, EDITED, PHASES, CORPUS, LABELLED, REPORT } how; /* REPORT: without a run */
+/* CLASSES: training runs of two classes, then a held-out one; REPORT: without a run */
+typedef enum how { RUN, EDITED, PHASES, CORPUS, LABELLED, CLASSES, REPORT } how;
 
 /* Options that reach other code; "%s" in them is a folder of this test. beside: a second plugin and
  * its options, loaded first. */
@@ -28,6 +29,7 @@ typedef struct scenario {
 #define SEQUENTIAL "sequential_f32"
 #define NO_BIAS "no_attention_bias"
 #define VALUES PSC_SOURCE_DIR "/tests/golden/interventions/parallel_f32_values.safetensors"
+#define DIRECTIONS PSC_SOURCE_DIR "/tests/golden/directions/parallel_f32_values.safetensors"
 #define LABELS PSC_SOURCE_DIR "/tests/golden/structure/own.conllu"
 #define TUNED PSC_SOURCE_DIR "/tests/golden/lens/tuned_parallel_f32"
 
@@ -104,6 +106,18 @@ static const scenario scenarios[] = {
     {"steer", "at=blocks.1.hook_resid_pre,of=mean", PHASES, PARALLEL, NULL},
     {"knockout", "at=L*H*,keys=1,rows=2-4", RUN, PARALLEL, NULL},
     {"patch", "at=blocks.0.hook_resid_post+blocks.1.attn.hook_attn_scores", PHASES, PARALLEL, NULL},
+    {"direction", "at=blocks.*.hook_resid_pre,along=L0N3.in+L1H1.O+W_U:#5-#7,rows=2-4", RUN,
+        PARALLEL, NULL},
+    {"direction", "at=embed,along=W_E:#3,folded=no,do=swap", PHASES, PARALLEL, NULL},
+    {"direction", "at=L*H1,do=add,of=mean", PHASES, PARALLEL, NULL},
+    {"direction", "at=embed,pca=1,do=set,value=1", PHASES, SEQUENTIAL, NULL},
+    {"direction",
+        "at=blocks.1.hook_resid_pre,do=set,value=mean,tensor=vector,mean=" DIRECTIONS
+        ",file=" DIRECTIONS,
+        RUN, PARALLEL, NULL},
+    {"directions", "at=blocks.*.hook_resid_pre+L0H1,labels=a\nb,components=2,save=%s", CLASSES,
+        PARALLEL, NULL},
+    {"directions", "at=embed,labels=a\nb,rows=all,of=mean", CLASSES, PARALLEL, NULL},
     {"probe", "tasks=upos+question+feat:F,classes=2", LABELLED, PARALLEL, NULL},
     {"effects", "rows=all", PHASES, PARALLEL, "ablate at=L0H1+1_mlp_out"},
     {"effects", "", PHASES, SEQUENTIAL, "scale at=blocks.1.attn.hook_q+blocks.0.mlp.hook_post"},
@@ -133,7 +147,7 @@ static int shift(const psc_event *event, void *payload) {
 }
 
 static int accumulates(const scenario *s) {
-    return s->how == CORPUS || s->how == LABELLED || s->how == REPORT;
+    return s->how == CORPUS || s->how == LABELLED || s->how == CLASSES || s->how == REPORT;
 }
 
 static void open_for(const scenario *s) {
@@ -253,7 +267,8 @@ static psc_status run_labelled(int32_t phase, int32_t source, int32_t n_tokens) 
 
 /* The steps of a scenario: load the plugin, run it, and over documents report. */
 static int n_steps(const scenario *s) {
-    return s->how == PHASES || s->how == LABELLED ? 5 : s->how == CORPUS ? 4 : 2;
+    if (s->how == PHASES || s->how == LABELLED || s->how == CLASSES) return 5;
+    return s->how == CORPUS ? 4 : 2;
 }
 
 static psc_status play_step(const scenario *s, int step) {
@@ -265,6 +280,8 @@ static psc_status play_step(const scenario *s, int step) {
     if (s->how == LABELLED)
         return run_labelled(step < 3 ? PSC_PHASE_SOURCE : PSC_PHASE_ONLY,
             step - 1 - (step == 3) * 2, step == 1 ? 1 : 4);
+    if (s->how == CLASSES) /* sources 0, 2, 1 */
+        return run_tokens(step, 2, PSC_PHASE_SOURCE, step == 3 ? 1 : 2 * (step - 1));
     if (s->how == CORPUS) return run_tokens(step, 3 - step, PSC_PHASE_ONLY, 0);
     if (s->how != PHASES) return run_tokens(0, 1, PSC_PHASE_ONLY, 0);
     if (step < 3) return run_tokens(step, 1, PSC_PHASE_SOURCE, step - 1);

@@ -67,6 +67,7 @@ static const struct {
     {"words", "levels=0/0+1/L1H0,top=2", ANYWHERE}, {"sweep", "over=heads,metric=kl", ALONE},
     {"sweep", "over=resid_pre,do=mean", ALONE}, {"ablate", NULL, NEVER}, {"scale", NULL, NEVER},
     {"steer", NULL, NEVER}, {"knockout", NULL, NEVER}, {"patch", NULL, NEVER},
+    {"direction", NULL, NEVER}, {"directions", NULL, NEVER}, /* tests/analysis/test_direction*.c */
     {"effects", NULL, NEVER}, {"means", NULL, NEVER}, {"activations", NULL, NEVER},
     {"treebank", NULL, NEVER}, {"probe", NULL, NEVER},
     {"forms", NULL, NEVER}, /* needs labels: tests/analysis/test_forms.c */
