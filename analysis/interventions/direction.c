@@ -188,8 +188,9 @@ static int make_from_prompts(direction *d) {
         v.at = kept;
         if (make_place(d, place, &v)) return -1;
     }
+    if (make_coefficients(d)) return -1;
     d->made = 1;
-    return make_coefficients(d);
+    return 0;
 }
 
 static int direction_open(psc_context *context, const psc_host *host, void **out) {

@@ -82,7 +82,7 @@ check 'directions from a file' sh -c "'$program' analyze --text 'the sun' \
 check 'directions over a corpus' sh -c "echo 'the sun and the sea' | '$program' corpus - \
     --direction 'L1H2:file=$work/fitted.safetensors' --plugin loss | grep -q 'out of L1H2'"
 check 'directions while generating' sh -c "'$program' generate --text 'the sun' --n 3 \
-    --direction 'embed:along=W_U:#5,do=add,alpha=2' | grep -q 'the sun'"
+    --direction 'embed:along=W_U:#5,do=add,alpha=2' --plugin lens | grep -q 'adds 2 times W_U:#5'"
 
 # spans: links stand in the notation alone; heads in one table.
 check 'spans with heads and links' sh -c "'$program' analyze --bos --text 'The old man gave the little girl an apple.' \
