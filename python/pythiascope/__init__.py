@@ -20,7 +20,7 @@ from .hooks.cache import ActivationCache
 from .hooks.calls import HookPoint
 from .hooks.names import UnknownHook, get_act_name
 from .hooks.slices import Slice
-from .instruments.interventions import ablate, knockout, patch, scale, steer
+from .instruments.interventions import ablate, direction, knockout, patch, scale, steer
 from .model import Model
 from .results.arrays import Array
 from .results.results import Result
@@ -65,6 +65,7 @@ __all__ = [
     "ablate",
     "accumulator",
     "checkpoints",
+    "direction",
     "get_act_name",
     "knockout",
     "merge",

@@ -21,7 +21,6 @@
     X(read_entry) X(document_name) X(apply_outputs) X(reductions) \
     X(prefix) X(matrix_rows) X(repeated) \
     X(shards_open) X(shards_rows) X(shards_write) X(shards_close) X(example) X(source_row) \
-    X(shards_open) X(shards_rows) X(shards_write) X(shards_close) \
     X(read_note) X(save_tensors)
 // clang-format on
 

@@ -1423,6 +1423,22 @@ psc_host_source_row = ctypes.CFUNCTYPE(
     ctypes.POINTER(psc_row),
     ctypes.POINTER(ctypes.c_int32),
 )
+psc_host_read_note = ctypes.CFUNCTYPE(
+    ctypes.c_int,
+    ctypes.c_void_p,
+    ctypes.c_char_p,
+    ctypes.c_char_p,
+    ctypes.POINTER(ctypes.c_void_p),
+)
+psc_host_save_tensors = ctypes.CFUNCTYPE(
+    ctypes.c_int,
+    ctypes.c_void_p,
+    ctypes.c_char_p,
+    ctypes.c_int32,
+    ctypes.POINTER(psc_setting),
+    ctypes.c_int32,
+    ctypes.POINTER(psc_named_tensor),
+)
 
 
 class psc_host(ctypes.Structure):
@@ -1510,6 +1526,8 @@ class psc_host(ctypes.Structure):
     shards_close: Any
     example: Any
     source_row: Any
+    read_note: Any
+    save_tensors: Any
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("abi", ctypes.c_uint32),
@@ -1595,6 +1613,8 @@ class psc_host(ctypes.Structure):
         ("shards_close", psc_host_shards_close),
         ("example", psc_host_example),
         ("source_row", psc_host_source_row),
+        ("read_note", psc_host_read_note),
+        ("save_tensors", psc_host_save_tensors),
     )
 
     def __init__(self, **values: Any) -> None:

@@ -28,7 +28,7 @@ SHARED: dict[str, Any] = {
     "source": (),
     "prepend_bos": False,
 }
-EDITORS = ("ablate", "scale", "steer", "knockout", "patch")
+EDITORS = ("ablate", "scale", "steer", "knockout", "patch", "direction")
 
 
 def parameter_of(table: Table, key: str) -> str:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 #: A source prompt: its number from 1 in ``source=``, or the prompt itself: a text or ids.
 Source = Union[int, str, Sequence[int], npt.NDArray[Any]]
 At = Union[str, Sequence[str]]
-KINDS = ("ablate", "scale", "steer", "knockout", "patch")
+KINDS = ("ablate", "scale", "steer", "knockout", "patch", "direction")
 
 _NUMBER = r"(?:\d{1,8}|\*)"
 _PLACE = re.compile(rf"embed|L{_NUMBER}[HN]{_NUMBER}|{_NUMBER}_(?:attn|mlp)_out")
@@ -43,7 +43,7 @@ _PROMPTS = ("source", "plus", "minus")
 
 
 class Intervention:
-    """One change of a run; ``ablate``, ``scale``, ``steer``, ``knockout`` and ``patch`` make it.
+    """One change of a run; ``ablate``, ``scale``, ``steer`` and the others make it.
 
     ``kind`` is the name of the plugin that does it, ``options`` are its options as texts. ``+``
     combines interventions; those of one place act in that order.
@@ -100,11 +100,11 @@ def combined(given: Interventions) -> Combined:
         return Combined(given)
     raise InputError(
         f"interventions={given!r} is not ablate(...), scale(...), steer(...), knockout(...), "
-        "patch(...), a sum or a list of them"
+        "patch(...), direction(...), a sum or a list of them"
     )
 
 
-# --- the five kinds ------------------------------------------------------------------------------
+# --- the kinds -----------------------------------------------------------------------------------
 
 
 def ablate(
@@ -265,18 +265,113 @@ def patch(
     return Intervention("patch", at, values)
 
 
+def direction(
+    at: At,
+    along: str | Sequence[str] | None = None,
+    *,
+    do: Literal["out", "set", "add", "swap"] = "out",
+    folded: bool = False,
+    vector: npt.ArrayLike | None = None,
+    file: str | os.PathLike[str] | None = None,
+    tensor: str | None = None,
+    index: int | str | Sequence[int] | None = None,
+    vectors: Literal["rows", "columns"] = "rows",
+    plus: Source | Sequence[Source] | None = None,
+    minus: Source | Sequence[Source] | None = None,
+    of: Literal["last", "mean"] = "last",
+    pca: int = 0,
+    alpha: float = 1.0,
+    value: float | Sequence[float] | Literal["mean"] | None = None,
+    mean: str | os.PathLike[str] | None = None,
+    source: Source | None = None,
+    rows: Rows = "all",
+    layers: Layers = "all",
+    heads: Heads = "all",
+) -> Intervention:
+    """Takes directions out of components, sets their coordinates, adds them, or swaps them.
+
+    Args:
+        at: "L0H3", "0_mlp_out", "embed" or a hook point; several as a list or joined by +.
+        along: Named directions: "L3N12.in", "L3N12.out", "L2H3.O", "W_U:' Paris'",
+            "W_U:' a'-' b'", "W_E:#11"; several as a list or joined by +.
+        do: "out"; "set" the coordinates to value; "add" alpha times the vectors; "swap" the
+            coordinates for those in the source prompt, row by row.
+        folded: Take what reads the stream through its LayerNorm.
+        vector: Instead of along: floats [width], or [k, width] for k directions.
+        file: Instead of along: a safetensors file, such as Model.directions saves.
+        tensor: The tensor in file.
+        index: Some of its vectors, from 0.
+        vectors: Whether they are the tensor's rows or its columns.
+        plus: Instead of along: a prompt, or a list of prompts, of the positive set: texts, ids, or
+            one number in source=; default: 1.
+        minus: The prompts of the negative set; default: 2.
+        of: Of these prompts: their "last" rows, or the "mean" of their rows.
+        pca: So many first components of the pairs' differences; 0: the difference of means.
+        alpha: Of "add": the factor.
+        value: Of "set": one number per direction, or "mean": the coordinates of a mean.
+        mean: A safetensors file with the point's mean; default: file.
+        source: Of "swap": a text or ids, or the prompt's number in source=; default: 1.
+        rows: The rows that are changed: "all", "last", a position or a range.
+        layers: Restricts at to these layers.
+        heads: Restricts at to these heads.
+
+    Raises:
+        InputError: A place or an option does not fit.
+    """
+    prompts = plus is not None or minus is not None
+    if sum((along is not None, vector is not None, file is not None, prompts)) > 1:
+        raise InputError("direction: give along, a vector, a file, or the prompts plus and minus")
+    if source is not None and do != "swap":
+        raise InputError(f"direction: source= needs do='swap', not do={do!r}")
+    keep = None
+    if vector is not None:
+        keep = _VectorFile(vector, "direction")
+        file, tensor = keep.name, "vector"
+    values = {
+        "along": along,
+        "do": do,
+        "folded": folded,
+        "file": file,
+        "tensor": tensor,
+        "index": _joined("index", index, "iu"),
+        "vectors": vectors,
+        "plus": plus,
+        "minus": minus,
+        "of": of,
+        "pca": pca,
+        "alpha": alpha,
+        "value": _joined("value", value, "fiu"),
+        "mean": mean,
+        "source": source,
+    }
+    made = Intervention("direction", at, {**values, "rows": rows, "layers": layers, "heads": heads})
+    if keep is not None:
+        made._keep.append(keep)
+    return made
+
+
+def _joined(key: str, given: Any, kinds: str) -> str | None:
+    """Numbers joined by +; texts and None as they are. kinds: those of NumPy that are taken."""
+    if given is None or isinstance(given, str):
+        return given
+    array = np.atleast_1d(np.asarray(given))
+    if array.dtype.kind not in kinds or array.ndim > 1:
+        raise InputError(f"direction: {key}={given!r} is not a number or a list of numbers")
+    return "+".join(repr(one) for one in array.tolist())
+
+
 class _VectorFile:
     """A safetensors file of one tensor, `vector`, that exists as long as this object."""
 
-    def __init__(self, vector: npt.ArrayLike) -> None:
+    def __init__(self, vector: npt.ArrayLike, kind: str = "steer") -> None:
         import tempfile
 
         given = np.asarray(vector)
         if given.dtype.kind not in "fiu":
-            raise InputError(f"steer: the vector has values of type {given.dtype}; pass numbers")
+            raise InputError(f"{kind}: the vector has values of type {given.dtype}; pass numbers")
         array = np.ascontiguousarray(given, "<f4")
         if array.size == 0 or not np.isfinite(array).all():
-            raise InputError("steer: the vector is empty or has a number that is not finite")
+            raise InputError(f"{kind}: the vector is empty or has a number that is not finite")
         shape = ", ".join(map(str, array.shape or (1,)))
         head = f'{{"vector":{{"dtype":"F32","shape":[{shape}],"data_offsets":[0,{array.nbytes}]}}}}'
         head += " " * (-len(head) % 8)
@@ -357,14 +452,18 @@ class Plan:
         options = dict(one.options)
         for key, given in one.prompts.items():
             prompts, several = sequences_of(self._model, cast("Input", given), self._bos)
-            if several:
+            if several and (one.kind != "direction" or key == "source"):
                 raise InputError(f"{one.kind}: {key}= is a list of prompts; give one prompt")
-            name = prompts[0].rows["id"].tobytes()
-            if name not in self._numbers:
-                self.prompts.append(prompts[0])
-                self._numbers[name] = len(self.prompts)
-            options[key] = str(self._numbers[name])
+            options[key] = "+".join(str(self._number(prompt)) for prompt in prompts)
         return options
+
+    def _number(self, prompt: Tokens) -> int:
+        """The number of a source prompt; a new one is added."""
+        name = prompt.rows["id"].tobytes()
+        if name not in self._numbers:
+            self.prompts.append(prompt)
+            self._numbers[name] = len(self.prompts)
+        return self._numbers[name]
 
     @property
     def longest(self) -> int:

@@ -33,6 +33,11 @@ class Labelled(Instrumented):
 
         return treebank(self, *given)
 
+    def _directions(self, *given: Any) -> Result:
+        from ..verbs.verbs import directions
+
+        return directions(self, *given)
+
     def _probe(self, *given: Any) -> Result:
         from ..verbs.verbs import probe
 

@@ -23,6 +23,7 @@ from ..results.sections import Reader, Section
 from ..runtime.base import ModelBase
 from .beside import ControlledResult
 from .form_list import collect_forms, english_forms, read_forms
+from .prompt_classes import take_classes
 from .sentences import (
     Sentence,
     read_treebank,
@@ -263,6 +264,43 @@ def probe(
             both[1].run(session, batch)
             beside.report(session, "control" if i else "")
         return beside.result("probe")
+
+
+# --- directions ----------------------------------------------------------------------------------
+
+
+def directions(
+    model: Instrumented,
+    options: Options,
+    prompts: Mapping[str, Sequence[str]] | Path,
+    held_out: float,
+    seed: int,
+    prepend_bos: bool,
+    batch: int,
+) -> Result:
+    """Runs `directions`: fits on some of the prompts, tests on the others."""
+    if (
+        isinstance(held_out, bool)
+        or not isinstance(held_out, (int, float))
+        or not 0 <= held_out < 1
+    ):
+        raise InputError(f"directions: held_out={held_out!r} is not a number of 0 to below 1")
+    seed = whole("seed", seed, 0, 1000000000)
+    bos = yes_or_no("prepend_bos", prepend_bos)
+    given = prompts if isinstance(prompts, Mapping) else path_text("prompts", prompts)
+    found = take_classes(model._opened, given, held_out, seed, bos)
+    recorded = {
+        "labels": "\n".join(found.labels),
+        "prompts": found.hash,
+        "split": f"held out {held_out:g}, seed {seed}",
+    }
+    with _Beside() as beside:
+        how = {"n_sequences": _batch(batch), "capacity": found.longest}
+        texts = {**_texts("directions", options), **recorded}
+        session = beside.open(model, "directions", texts, **how)
+        found.run(session, batch)
+        beside.report(session)
+        return beside.result("directions")
 
 
 def _with_control(model: Instrumented, control: Any) -> list[ModelBase]:
