@@ -15,7 +15,7 @@ import pythiascope
 from program import ROOT, TEXT
 from pythiascope import InputError, Model
 from pythiascope._c import structures as c
-from pythiascope.instruments.entries import parameter_of, parse_options
+from pythiascope.instruments.entries import EDITORS, parameter_of, parse_options
 from pythiascope.instruments.instruments import Instruments
 from pythiascope.instruments.options import default_of, option_text, option_texts
 from pythiascope.instruments.tables import Option, builtin_tables, find_table
@@ -148,12 +148,16 @@ def test_the_module_is_what_the_tables_say() -> None:
 
 def test_every_plugin_is_a_method_an_intervention_or_of_a_corpus() -> None:
     for table in builtin_tables().values():
-        if table.name in ("ablate", "scale", "steer", "knockout", "patch"):
+        if table.name in EDITORS:
             assert callable(getattr(pythiascope, table.name))
         elif table.name not in ("means", "activations"):
             method = getattr(Instruments, table.name)
             names = inspect.signature(method).parameters
-            hidden = {"treebank": {"memory"}, "probe": {"units"}}.get(table.name, set())
+            hidden = {
+                "treebank": {"memory"},
+                "probe": {"units"},
+                "directions": {"labels", "prompts", "split"},
+            }.get(table.name, set())
             for one in table.options:
                 name = parameter_of(table, one.key)
                 if one.key not in hidden:
@@ -163,7 +167,7 @@ def test_every_plugin_is_a_method_an_intervention_or_of_a_corpus() -> None:
 
 
 def test_interventions_have_the_options_of_their_tables() -> None:
-    for name in ("ablate", "scale", "steer", "knockout", "patch"):
+    for name in EDITORS:
         made = inspect.signature(getattr(pythiascope, name)).parameters
         keys = {one.key for one in builtin_tables()[name].options}
         assert keys <= set(made), name
