@@ -1,6 +1,6 @@
 /* A stream into memory that reports every write that found no memory. open_memstream of glibc loses
  * such writes: neither ferror nor fclose tells of them.
- * Private to base/, report/ and tests/.
+ * Private to base/, runtime/plugins/, report/ and tests/.
  * Threads: one at a time.
  * Ownership: psc_memory_close closes the stream; the caller frees the text by free(). */
 #ifndef MEMORY_STREAM_H

@@ -1,5 +1,5 @@
 /* The plugin `directions`: what its files share.
- * Private to analysis/interventions/ and tests/.
+ * Private to analysis/interventions/; built on psc_plugin.h alone.
  * Threads: the callbacks' thread; in parallel parts each thread owns its tiles or rows.
  * Ownership: sums and weights live with the instance, rows of examples with the run. */
 #ifndef DIRECTIONS_H

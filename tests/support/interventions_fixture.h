@@ -1,5 +1,5 @@
 /* Runs with interventions in phases, and their golden figures.
- * Private to test_interventions*.c; failures are Criterion assertions.
+ * Private to tests/analysis/; failures are Criterion assertions.
  * Threads: none; Criterion runs each test in a separate process.
  * Ownership: one session and model at a time, static; array views belong to the session. */
 #ifndef INTERVENTIONS_FIXTURE_H
