@@ -242,13 +242,13 @@ static void add_back(const direction_place *place, const double *c, const interv
         }
 }
 
-static void edit_row(const direction_place *place, int32_t r, double *c) {
+/* Row `row` of those that are edited together. */
+static void edit_row(const direction_place *place, int64_t row, double *c) {
     const direction *d = place->owner;
     const int64_t width = place->site->width;
+    const int32_t r = place->first + (int32_t)row;
     const intervention_stretch x = intervention_row(place->site, place->event, r);
-    int none = 0;
-    const float *source = intervention_values_at(place->site, &place->event->rows[r], &none);
-    if (none) return;
+    if (place->none[row]) return;
     if (d->what == DIRECTION_ADD) {
         for (int64_t h = 0; h < x.n1; h++)
             for (int64_t j = 0; j < x.n2; j++) {
@@ -259,9 +259,9 @@ static void edit_row(const direction_place *place, int32_t r, double *c) {
     }
     for (int64_t k = 0; k < place->n; k++) {
         const double *b = place->basis + k * width;
-        const double wanted = d->what == DIRECTION_SET    ? place->target[k]
-                              : d->what == DIRECTION_SWAP ? psc_dot_mixed(width, b, source)
-                                                          : 0.0;
+        double wanted = 0.0;
+        if (d->what == DIRECTION_SET) wanted = place->target[k];
+        if (d->what == DIRECTION_SWAP) wanted = psc_dot_mixed(width, b, place->source[row]);
         c[k] = wanted - dot_row(b, &x);
     }
     add_back(place, c, &x);
@@ -271,8 +271,7 @@ static void edit_rows(int64_t begin, int64_t end, int32_t thread, void *payload)
     const direction_place *place = payload;
     (void)thread;
     for (int64_t r = begin; r < end; r++)
-        edit_row(
-            place, place->first + (int32_t)r, place->owner->coefficients + r * place->owner->most);
+        edit_row(place, r, place->owner->coefficients + r * place->owner->most);
 }
 
 static int on_edit(const psc_event *event, void *payload) {
@@ -282,8 +281,13 @@ static int on_edit(const psc_event *event, void *payload) {
     place->event = event;
     for (place->first = 0; place->first < event->n_rows; place->first += DIRECTION_ROWS) {
         const int32_t left = event->n_rows - place->first;
-        d->base.host->parallel_for(
-            d->base.context, left < DIRECTION_ROWS ? left : DIRECTION_ROWS, edit_rows, place);
+        const int32_t n = left < DIRECTION_ROWS ? left : DIRECTION_ROWS;
+        for (int32_t r = 0; r < n; r++) {
+            const psc_row *row = &event->rows[place->first + r];
+            place->source[r] = intervention_values_at(site, row, &place->none[r]);
+            if (place->none[r] < 0) return -1;
+        }
+        d->base.host->parallel_for(d->base.context, n, edit_rows, place);
     }
     return 0;
 }

@@ -23,17 +23,23 @@ typedef struct direction_vectors {
 
 typedef struct direction direction;
 
+/* Rows of an event that are edited together. */
+enum { DIRECTION_ROWS = 64 };
+
 /* What acts at one site, in the order of the instance's sites. */
 typedef struct direction_place {
     direction *owner;
     intervention_site *site;
-    int64_t n;              /* directions */
-    double *basis;          /* [n, width] orthonormal rows */
-    double *target;         /* [n] of do=set: the coordinates that are set */
-    float *sum;             /* [width] of do=add: the sum of the vectors as they were given */
-    double *seen;           /* [n_sources, width] of source prompts: their last rows or means */
-    const psc_event *event; /* of the edit under way, and its first row */
+    int64_t n;      /* directions */
+    double *basis;  /* [n, width] orthonormal rows */
+    double *target; /* [n] of do=set: the coordinates that are set */
+    float *sum;     /* [width] of do=add: the sum of the vectors as they were given */
+    double *seen;   /* [n_sources, width] of source prompts: their last rows or means */
+    /* The edit under way: rows first.. of an event, and what do=swap takes; none: the row stays. */
+    const psc_event *event;
     int32_t first;
+    const float *source[DIRECTION_ROWS];
+    int none[DIRECTION_ROWS];
 } direction_place;
 
 /* A source prompt of plus= (first) or minus=. */
@@ -53,9 +59,6 @@ struct direction {
     int64_t most;
     int made; /* bases are made from the source prompts */
 };
-
-/* Rows of an event that are edited together. */
-enum { DIRECTION_ROWS = 64 };
 
 /* --- direction_basis.c: pure --- */
 /* Makes the rows of v orthonormal in order. Returns -1, or the number of the first row that is not
