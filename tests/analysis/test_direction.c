@@ -69,6 +69,26 @@ Test(direction, coordinates) {
     close_variant();
 }
 
+/* A row behind the end of the source prompt, as when text is generated, stays as it is. */
+Test(direction, behind_the_source) {
+    const psc_input next = {0, 1, two};
+    psc_run_options run = PSC_RUN_OPTIONS_INIT;
+    open_variant("parallel_f32", NULL, 1, 0);
+    must_load("direction at=embed,along=L0N5.in+L1H1.O,do=swap");
+    cr_assert_eq(psc_session_capture(session, "hook_embed", &error), PSC_OK);
+    cr_assert_eq(run_phase(one, n_one, PSC_PHASE_SOURCE, 0), PSC_OK, "%s", error.message);
+    cr_assert_eq(run_phase(prompt, n_prompt, PSC_PHASE_CHANGED, 0), PSC_OK, "%s", error.message);
+    run.phase = PSC_PHASE_CHANGED;
+    cr_assert_eq(psc_session_run(session, &next, 1, &run, &error), PSC_OK, "%s", error.message);
+    psc_tensors *weights = golden_open(golden_path("parallel_f32", "model.safetensors"));
+    const psc_tensor *w = golden_find(weights, "gpt_neox.embed_in.weight");
+    const psc_array x = must_array("hook_embed");
+    const size_t bytes = (size_t)x.shape[x.n_axes - 1] * sizeof(float);
+    cr_assert_eq(memcmp(x.data, w->data + (size_t)two[0].id * bytes, bytes), 0);
+    psc_tensors_close(&weights);
+    close_variant();
+}
+
 /* A batch of two sequences has the bits of each alone. */
 Test(direction, batch) {
     const char *edit = "direction at=blocks.*.hook_resid_pre,along=L1H1.O,do=out";
