@@ -348,7 +348,7 @@ def of_options() -> dict[str, bytes]:
         "direction": "direction blocks.1.hook_resid_pre:along=L0N3.in+L1H0.O,do=set,"
         "value=1+-2e-1+0+0+0+0+0+0+0\ndirection embed:along=W_U:'a'-#5,folded=yes,rows=last",
         "sets": "direction 1_mlp_out:plus=1,minus=2-3,of=mean\ndirection L0H1:pca=1,do=swap",
-        "directions": "accumulate\nplugin directions:at=embed+L0H1,labels=a\nb,of=mean",
+        "directions": "accumulate\nplugin directions:at=embed+L0H1,labels=a,of=mean",
         "captures": "capture all\ncapture blocks.*.attn.hook_pattern:rows=-1\n"
         "capture hook_embed:rows=1+2",
         "models": "model EleutherAI-pythia@step3000\nmodel pythia-160m@step0,step1000",
@@ -378,11 +378,15 @@ def of_vectors() -> dict[str, bytes]:
     one = tensors(("v", "F32", [16], floats(16)))
     rows = tensors(("v", "F16", [2, 16], b"\0\x3c" * 32), ("w", "F64", [1], b"\0" * 8))
     named = tensors(("blocks.0.attn.hook_z", "BF16", [16], b"\x80\x3f" * 16))
+    two = tensors(("v", "F32", [2, 16], floats(32)))
+    columns = tensors(("v", "F32", [16, 2], floats(32)))
+    noted = tensors(("mean_difference", "F32", [16], floats(16)), model_hash="00", places="1")
     return {
         "steer": b"steer embed:file=@" + PART + one,
         "index": b"steer blocks.1.hook_resid_pre:file=@,tensor=v,index=1" + PART + rows,
-        "basis": b"direction embed:file=@,tensor=v,index=0+1,do=set,value=1+2" + PART + rows,
-        "columns": b"direction embed:file=@,vectors=columns,do=swap" + PART + one,
+        "basis": b"direction embed:file=@,tensor=v,index=0+1,do=set,value=1+2" + PART + two,
+        "columns": b"direction embed:file=@,vectors=columns,do=swap" + PART + columns,
+        "noted": b"direction L0H1:file=@,do=set,value=mean" + PART + noted,
         "mean": b"ablate L0H1:by=mean,file=@" + PART + named,
         "frozen": b"plugin frozen:map=block,layer=1,vector=@" + PART + one,
     }
