@@ -26,7 +26,8 @@ runtime/tokenizer include/pythiascope base
 runtime/treebank include/pythiascope base
 runtime/model include/pythiascope base simd runtime/tokenizer
 runtime/forward include/pythiascope base simd hooks runtime/tokenizer runtime/model
-runtime/plugins include/pythiascope base simd hooks runtime/tokenizer runtime/model runtime/forward
+runtime/dictionary include/pythiascope base simd hooks runtime/tokenizer runtime/model
+runtime/plugins include/pythiascope base simd hooks runtime/tokenizer runtime/model runtime/forward runtime/dictionary
 runtime/session include/pythiascope base simd hooks runtime/tokenizer runtime/model runtime/forward runtime/plugins
 runtime/pairs include/pythiascope base simd hooks runtime/tokenizer runtime/model runtime/forward runtime/plugins runtime/session
 runtime/corpus include/pythiascope base simd runtime/tokenizer runtime/model

@@ -273,6 +273,65 @@ typedef struct psc_named_tensor {
     const float *data; /* row-major */
 } psc_named_tensor;
 
+/* --- sparse dictionaries ----------------------------------------------------------------------
+ * SAEs and transcoders as their libraries publish them (docs/plugins/sae.md). Of a row x [d_in] of
+ * the in point:
+ *
+ *   in_affine: x becomes gamma x + beta first, with the LayerNorm whose hook_normalized x is
+ *   n = x normalized as cfg.json says, minus b_dec where it says so
+ *   f = act(W_enc n + b_enc) [n_latents], most of them 0
+ *   y = gain (sum_i f_i d_i + b_dec) + shift + W_skip x [d_out], d_i row i of W_dec
+ *
+ * gain and shift undo the row's normalization; without one they are 1 and 0. y stands for the row of
+ * the out point (out_affine as above): x itself for an SAE, another tensor for a transcoder. */
+typedef enum psc_dictionary_kind {
+    PSC_DICTIONARY_RELU = 0,     /* f = h where h > 0; h = W_enc n + b_enc */
+    PSC_DICTIONARY_JUMPRELU = 1, /* f = h where h > 0 and h > threshold_i */
+    PSC_DICTIONARY_TOPK = 2,     /* of the k largest h those > 0; ties to the lower id */
+    PSC_DICTIONARY_ABSTOPK = 3,  /* the k largest |h|, with their signs */
+    PSC_DICTIONARY_GATED = 4,    /* f = m where m > 0 and W_enc n + b_gate > 0;
+                                    m = exp(r_mag) W_enc n + b_mag */
+    PSC_DICTIONARY_GROUPMAX = 5  /* of each of k groups of neighbors the largest h, if > 0 */
+} psc_dictionary_kind;
+
+typedef struct psc_dictionary {
+    uint32_t struct_size;
+    int32_t kind;      /* psc_dictionary_kind */
+    int32_t n_latents; /* F */
+    int32_t k;         /* of TOPK, ABSTOPK and GROUPMAX; else 0 */
+    int32_t d_in, d_out;
+    int32_t in_point, in_layer, in_affine; /* psc_point; -1: no layer */
+    int32_t out_point, out_layer, out_affine;
+    int32_t is_transcoder; /* in and out are different tensors */
+    int32_t is_normalized; /* gain and shift depend on the row */
+    int32_t has_skip;
+    const float *b_dec; /* [d_out] */
+    /* Texts: of cfg.json, "" where it says nothing; in_name and out_name as in docs/hooks.md, and
+     * "blocks.3.mlp.hook_in", "blocks.3.attn.hook_in" or "ln_final" with in_affine. */
+    const char *architecture, *model_name, *in_name, *out_name;
+} psc_dictionary;
+#define PSC_DICTIONARY_INIT                                                                        \
+    { sizeof(psc_dictionary), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+/* The latents of some rows that are not 0. Row r has the entries begin[r]..begin[r + 1]-1. */
+typedef struct psc_latents {
+    uint32_t struct_size;
+    int32_t n_rows;
+    int64_t first;        /* which of the rows given is row 0 */
+    const int64_t *begin; /* [n_rows + 1] */
+    const int32_t *ids;   /* ascending in each row */
+    const float *values;
+    const float *gain, *shift; /* [n_rows] */
+} psc_latents;
+#define PSC_LATENTS_INIT                                                                           \
+    { sizeof(psc_latents), 0, 0, 0, 0, 0, 0, 0 }
+
+/* Receives the latents of the next rows, in ascending order; valid during the call. Nonzero ends
+ * host->dictionary_encode, which returns it. */
+typedef int (*psc_latents_fn)(const psc_latents *latents, void *payload);
+
+enum { PSC_DICTIONARY_ENCODER = 0, PSC_DICTIONARY_DECODER = 1 }; /* a side */
+
 /* --- sampling ---------------------------------------------------------------------------------
  * How the next token is drawn: divide the logits by the temperature; keep the top_k largest; then
  * the smallest set with a mass >= top_p; then the tokens with at least min_p times the probability
@@ -592,6 +651,28 @@ typedef struct psc_host {
      * of an older file. Without tensors the host only checks that it could. */
     int (*save_tensors)(psc_context *, const char *path, int32_t n_settings,
         const psc_setting *settings, int32_t n_tensors, const psc_named_tensor *tensors);
+    /* --- sparse dictionaries --- */
+    /* In open: reads a folder with cfg.json and its weights, or a file of transcoder weights, and
+     * checks it whole against the model. point: null, or the hook point in place of that which the
+     * folder says, "IN+OUT" for a transcoder. Fills *out, whose pointers live as long as the
+     * instance. Returns a handle >= 0, or -1 after setting the error. */
+    int (*dictionary_open)(psc_context *, const char *path, const char *point, psc_dictionary *out);
+    /* From open to report: the latents of rows x [n_rows, d_in], `stride` floats apart, as the in
+     * point shows them. Memory is bounded: fn receives some rows at a time. */
+    int (*dictionary_encode)(psc_context *, int handle, const float *x, int64_t stride,
+        int64_t n_rows, psc_latents_fn fn, void *payload);
+    /* y [n_rows, d_out] of latents, dense. x: as given to encode, all of its rows; it may be null
+     * without a skip connection. A caller may pass latents that it changed. */
+    int (*dictionary_decode)(psc_context *, int handle, const psc_latents *latents, const float *x,
+        int64_t stride, float *y);
+    /* [p] Row ids[i] of W_enc (of [d_in], as W_enc n has it) or of W_dec ([d_out]), as out [n,
+     * width]. */
+    int (*dictionary_vectors)(
+        psc_context *, int handle, int side, int64_t n, const int32_t *ids, float *out);
+    /* y [n_rows, d_out] = W_skip x of rows x that in_affine has changed already, or with pullback
+     * nonzero y [n_rows, d_in] = W_skip^T x; dense; 0 without a skip connection. */
+    int (*dictionary_skip)(
+        psc_context *, int handle, int pullback, float *y, const float *x, int64_t n_rows);
 } psc_host;
 
 /* --- what a plugin gives --------------------------------------------------------------------- */

@@ -144,6 +144,7 @@ static void free_context(psc_context *context) {
     psc_host_drop_retained(context);
     psc_host_free_labels(context);
     psc_host_close_label_files(context);
+    psc_host_close_dictionaries(context);
     psc_accumulators_close(&context->accumulators);
     psc_shards_free(&context->shards);
     psc_arena_clear(&context->run_arena);

@@ -266,4 +266,9 @@ const psc_host psc_host_table = {
     .source_row = psc_host_source_row,
     .read_note = psc_host_read_note,
     .save_tensors = psc_host_save_tensors,
+    .dictionary_open = psc_host_dictionary_open,
+    .dictionary_encode = psc_host_dictionary_encode,
+    .dictionary_decode = psc_host_dictionary_decode,
+    .dictionary_vectors = psc_host_dictionary_vectors,
+    .dictionary_skip = psc_host_dictionary_skip,
 };

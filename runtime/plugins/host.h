@@ -81,8 +81,6 @@ const float *psc_host_read_entry(psc_context *context, const char *path, const c
     int or_only, int64_t index, int32_t *n_axes, int64_t shape[8]);
 const float *psc_host_read_tensor(
     psc_context *context, const char *path, const char *name, int32_t *n_axes, int64_t shape[8]);
-/* Converts all elements, from any alignment; false for a dtype other than F32, F16, BF16, F64. */
-bool psc_tensor_to_f32(const psc_kernels *kernels, const psc_tensor *tensor, float *out);
 
 /* --- host_labels.c --- */
 const char *psc_host_token_text(psc_context *context, int32_t token);
@@ -122,6 +120,18 @@ int psc_host_save_file(psc_context *context, const char *path, const char *bytes
 /* --- host_examples.c --- */
 int64_t psc_host_example(psc_context *context, int32_t sequence);
 int psc_host_source_row(psc_context *context, const psc_row *row, int32_t *position);
+/* --- host_dictionary.c --- */
+int psc_host_dictionary_open(
+    psc_context *context, const char *path, const char *point, psc_dictionary *out);
+int psc_host_dictionary_encode(psc_context *context, int handle, const float *x, int64_t stride,
+    int64_t n_rows, psc_latents_fn fn, void *payload);
+int psc_host_dictionary_decode(psc_context *context, int handle, const psc_latents *latents,
+    const float *x, int64_t stride, float *y);
+int psc_host_dictionary_vectors(
+    psc_context *context, int handle, int side, int64_t n, const int32_t *ids, float *out);
+int psc_host_dictionary_skip(
+    psc_context *context, int handle, int pullback, float *y, const float *x, int64_t n_rows);
+void psc_host_close_dictionaries(psc_context *context);
 
 /* --- host_shards.c --- */
 int psc_host_shards_open(psc_context *context, const psc_shard_options *options);

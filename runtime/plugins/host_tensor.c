@@ -2,37 +2,13 @@
  * closes the file after copying the numbers. */
 #include "host.h"
 #include "safetensors.h"
+#include "tensor_floats.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { WIDEN_ELEMENTS = 1024, LISTED_NAMES = 4 };
-
-bool psc_tensor_to_f32(const psc_kernels *kernels, const psc_tensor *tensor, float *out) {
-    const bool half = strcmp(tensor->dtype, "F16") == 0;
-    if (half || strcmp(tensor->dtype, "BF16") == 0) {
-        uint16_t block[WIDEN_ELEMENTS]; /* the file's data may have any alignment */
-        const size_t count = tensor->size / 2;
-        for (size_t i = 0; i < count; i += WIDEN_ELEMENTS) {
-            const size_t n = count - i < WIDEN_ELEMENTS ? count - i : WIDEN_ELEMENTS;
-            memcpy(block, tensor->data + 2 * i, 2 * n);
-            (half ? kernels->widen_f16 : kernels->widen_bf16)(out + i, block, n);
-        }
-        return true;
-    }
-    if (strcmp(tensor->dtype, "F32") == 0) {
-        if (tensor->size > 0) memcpy(out, tensor->data, tensor->size);
-        return true;
-    }
-    if (strcmp(tensor->dtype, "F64") != 0) return false;
-    for (size_t i = 0; i < tensor->size / 8; i++) {
-        double value;
-        memcpy(&value, tensor->data + 8 * i, 8);
-        out[i] = (float)value;
-    }
-    return true;
-}
+enum { LISTED_NAMES = 4 };
 
 /* ", only \"a\", \"b\"" of the first few tensors. */
 static void list_names(char *out, size_t size, const psc_tensors *set) {
@@ -99,7 +75,7 @@ static psc_status copy_tensor(const float **out, psc_context *context, const psc
     float *copy = psc_arena_alloc(&context->life_arena, count * sizeof *copy);
     *out = copy;
     if (!copy) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for %.300s", path);
-    if (psc_tensor_to_f32(context->session->kernels, tensor, copy)) return PSC_OK;
+    if (psc_tensor_floats(context->session->kernels, tensor, 0, count, copy)) return PSC_OK;
     return psc_fail(error, PSC_ERROR_INPUT,
         "%.300s: tensor \"%.100s\" has dtype %s, but only F32, F16, BF16 and F64 are supported",
         path, tensor->name, tensor->dtype);

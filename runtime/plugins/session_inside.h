@@ -27,6 +27,9 @@ typedef struct psc_shards psc_shards;
 /* A file of labelled sentences that a plugin has read (host_sentences.c). */
 typedef struct psc_label_file psc_label_file;
 
+/* The sparse dictionaries that a plugin opened (host_dictionary.c). */
+typedef struct psc_dictionaries psc_dictionaries;
+
 /* Buffers for the variants of a run (host_variants.c). */
 typedef struct psc_variants psc_variants;
 
@@ -58,6 +61,7 @@ struct psc_context {
     int section;                 /* index into results->sections; -1 outside a run */
     psc_accumulators accumulators;
     psc_shards *shards; /* null: the plugin writes none */
+    psc_dictionaries *dictionaries; /* null: the plugin opened none */
     psc_turn turn;      /* decides which host calls are allowed */
     bool in_run;        /* from run_begin to report */
     bool muted;         /* the run's phase excludes it: its subscriptions get no events */

@@ -21,7 +21,10 @@
     X(read_entry) X(document_name) X(apply_outputs) X(reductions) \
     X(prefix) X(matrix_rows) X(repeated) \
     X(shards_open) X(shards_rows) X(shards_write) X(shards_close) X(example) X(source_row) \
-    X(read_note) X(save_tensors)
+    X(read_note) X(save_tensors) \
+    X(shards_open) X(shards_rows) X(shards_write) X(shards_close) \
+    X(dictionary_open) X(dictionary_encode) X(dictionary_decode) X(dictionary_vectors) \
+    X(dictionary_skip)
 // clang-format on
 
 Test(abi, the_hosts_table_only_grows_at_its_end) {

@@ -1,0 +1,147 @@
+/* cfg.json as SAELens writes it. Since version 6 the hook is in `metadata` and the activation in
+ * `architecture`; before, both are at the top, and older names are hook_point, activation_fn_str. */
+#include "coder_reader.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+    const char *name;
+    int32_t kind;
+    bool is_transcoder, has_skip;
+} architectures[] = {
+    {"standard", PSC_DICTIONARY_RELU, false, false},
+    {"jumprelu", PSC_DICTIONARY_JUMPRELU, false, false},
+    {"topk", PSC_DICTIONARY_TOPK, false, false},
+    {"abstopk", PSC_DICTIONARY_ABSTOPK, false, false},
+    {"gated", PSC_DICTIONARY_GATED, false, false},
+    {"transcoder", PSC_DICTIONARY_RELU, true, false},
+    {"skip_transcoder", PSC_DICTIONARY_RELU, true, true},
+    {"jumprelu_transcoder", PSC_DICTIONARY_JUMPRELU, true, false},
+    {"jumprelu_skip_transcoder", PSC_DICTIONARY_JUMPRELU, true, true},
+};
+
+static psc_status take_architecture(psc_coder_config *c, const psc_config_reader *r) {
+    snprintf(c->architecture, sizeof c->architecture, "standard");
+    psc_status status = psc_coder_text(r, r->root, "architecture", c->architecture);
+    if (status) return status;
+    for (size_t i = 0; i < sizeof architectures / sizeof *architectures; i++) {
+        if (strcmp(c->architecture, architectures[i].name) != 0) continue;
+        c->kind = architectures[i].kind;
+        c->is_transcoder = architectures[i].is_transcoder;
+        c->has_skip = architectures[i].has_skip;
+        return PSC_OK;
+    }
+    return psc_fail(r->error, PSC_ERROR_INPUT,
+        "%s: the architecture \"%.60s\" is unknown; known are standard, jumprelu, topk, abstopk, "
+        "gated, transcoder, skip_transcoder, jumprelu_transcoder and jumprelu_skip_transcoder",
+        r->path, c->architecture);
+}
+
+/* Before version 6 top-k is a standard architecture with another activation. */
+static psc_status take_activation(psc_coder_config *c, const psc_config_reader *r) {
+    char name[PSC_CODER_TEXT] = "relu";
+    json_t *more = psc_config_get(r->root, "activation_fn_kwargs");
+    c->k = c->kind == PSC_DICTIONARY_TOPK || c->kind == PSC_DICTIONARY_ABSTOPK ? 100 : 0;
+    psc_status status = psc_coder_text(r, r->root, "activation_fn_str", name);
+    if (!status) status = psc_coder_text(r, r->root, "activation_fn", name);
+    if (status) return status;
+    if (strcmp(name, "topk") == 0 && c->kind == PSC_DICTIONARY_RELU)
+        c->kind = PSC_DICTIONARY_TOPK;
+    else if (strcmp(name, "relu") != 0 && strcmp(name, "topk") != 0)
+        return psc_fail(r->error, PSC_ERROR_INPUT,
+            "%s: the activation \"%.60s\" is unknown; known are relu and topk", r->path, name);
+    if (more && !json_is_object(more))
+        return psc_fail(
+            r->error, PSC_ERROR_INPUT, "%s: activation_fn_kwargs must be an object", r->path);
+    if (c->kind != PSC_DICTIONARY_TOPK && c->kind != PSC_DICTIONARY_ABSTOPK) return PSC_OK;
+    status = psc_coder_count(r, r->root, "k", 1 << 24, &c->k);
+    if (!status && more) status = psc_coder_count(r, more, "k", 1 << 24, &c->k);
+    if (status) return status;
+    return psc_coder_boolean(r, r->root, "rescale_acts_by_decoder_norm", &c->rescaled);
+}
+
+static psc_status take_norm(psc_coder_config *c, const psc_config_reader *r) {
+    char name[PSC_CODER_TEXT] = "none";
+    json_t *value = psc_config_get(r->root, "normalize_activations");
+    if (json_is_boolean(value)) return PSC_OK; /* its factor is in the weights, if anywhere */
+    psc_status status = psc_coder_text(r, r->root, "normalize_activations", name);
+    if (status) return status;
+    if (strcmp(name, "layer_norm") == 0)
+        c->norm = PSC_CODER_LAYER_NORM;
+    else if (strcmp(name, "constant_norm_rescale") == 0)
+        c->norm = PSC_CODER_CONSTANT_NORM;
+    else if (strcmp(name, "none") != 0 && strcmp(name, "expected_average_only_in") != 0)
+        return psc_fail(r->error, PSC_ERROR_INPUT,
+            "%s: normalize_activations is \"%.60s\"; known are none, layer_norm, "
+            "constant_norm_rescale and expected_average_only_in",
+            r->path, name);
+    return PSC_OK;
+}
+
+/* LayerNorm folded into the next weights leaves hook_normalized without gamma and beta. */
+static bool is_folded(json_t *meta) {
+    json_t *more = psc_config_get(meta, "model_from_pretrained_kwargs");
+    return json_is_object(more) && json_is_true(psc_config_get(more, "fold_ln"));
+}
+
+/* The name under one of two keys, with {layer} filled in. */
+static psc_status take_hook(const psc_config_reader *r, json_t *meta, const char *key,
+    const char *older, char out[PSC_CODER_TEXT]) {
+    char name[PSC_CODER_TEXT] = "";
+    int32_t layer = 0;
+    psc_status status = psc_coder_text(r, meta, key, name);
+    if (!status && older && !name[0]) status = psc_coder_text(r, meta, older, name);
+    if (!status && older) status = psc_coder_count(r, meta, "hook_point_layer", 9999, &layer);
+    if (status) return status;
+    const char *place = strstr(name, "{layer}");
+    if (place)
+        snprintf(out, PSC_CODER_TEXT, "%.*s%d%s", (int)(place - name), name, (int)layer, place + 7);
+    else
+        snprintf(out, PSC_CODER_TEXT, "%s", name);
+    return PSC_OK;
+}
+
+static psc_status take_points(
+    psc_coder_config *c, const psc_config_reader *r, json_t *meta, bool parallel) {
+    char in[PSC_CODER_TEXT], out[PSC_CODER_TEXT];
+    psc_error why = {PSC_OK, ""};
+    const bool folded = is_folded(meta);
+    psc_status status = take_hook(r, meta, "hook_name", "hook_point", in);
+    if (!status) status = take_hook(r, meta, "hook_name_out", NULL, out);
+    if (status) return status;
+    if (!in[0] || (c->is_transcoder && !out[0]))
+        return psc_fail(r->error, PSC_ERROR_INPUT, "%s does not name the hook point (%s); give %s",
+            r->path, in[0] ? "hook_name_out" : "hook_name",
+            c->is_transcoder ? "point=IN+OUT" : "point=");
+    if (psc_config_get(meta, "hook_head_index") || psc_config_get(meta, "hook_point_head_index"))
+        return psc_fail(r->error, PSC_ERROR_INPUT,
+            "%s: dictionaries of one head (hook_head_index) are not supported", r->path);
+    status = psc_coder_point_parse(NULL, &c->in, in, folded, parallel, &why);
+    c->out = c->in;
+    if (!status && c->is_transcoder)
+        status = psc_coder_point_parse(NULL, &c->out, out, folded, parallel, &why);
+    if (status) return psc_fail(r->error, status, "%s: %.300s", r->path, why.message);
+    return PSC_OK;
+}
+
+psc_status psc_coder_read_saelens(
+    psc_coder_config *c, const psc_config_reader *r, const char *point, bool parallel) {
+    json_t *meta = psc_config_get(r->root, "metadata");
+    if (meta && !json_is_object(meta))
+        return psc_fail(r->error, PSC_ERROR_INPUT, "%s: metadata must be an object", r->path);
+    if (!meta) meta = r->root;
+    c->layout = PSC_CODER_SAELENS;
+    c->subtracts_b_dec = true;
+    psc_status status = take_architecture(c, r);
+    if (!status) status = take_activation(c, r);
+    if (!status) status = take_norm(c, r);
+    if (!status) status = psc_coder_sizes(c, r, "d_sae");
+    if (!status)
+        status = psc_coder_boolean(r, r->root, "apply_b_dec_to_input", &c->subtracts_b_dec);
+    if (!status) status = psc_coder_text(r, meta, "model_name", c->model_name);
+    if (c->is_transcoder) c->subtracts_b_dec = false; /* b_dec is of the output */
+    if (status) return status;
+    return point ? psc_coder_take_points(c, point, parallel, r->error)
+                 : take_points(c, r, meta, parallel);
+}

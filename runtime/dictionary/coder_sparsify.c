@@ -1,0 +1,119 @@
+/* cfg.json as sparsify writes it, and files of tensors alone. The hook point is in the name:
+ *
+ *   layers.3/            an SAE of layer 3's output; layers.3.mlp/ of its MLP's
+ *   layers.3.mlp/        with transcode: from that module's input to its output
+ *   layers.3.mlp/seed0/  one of several seeds
+ *   layer_3.safetensors  a transcoder of layer 3's MLP */
+#define _DEFAULT_SOURCE /* realpath */
+#include "coder_reader.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void copy_text(char out[PSC_CODER_TEXT], const char *text, size_t n) {
+    snprintf(out, PSC_CODER_TEXT, "%.*s", n < PSC_CODER_TEXT ? (int)n : PSC_CODER_TEXT - 1, text);
+}
+
+/* The name of the folder that holds the file at path; its parent's for a folder "seed0". */
+static psc_status folder_name(char out[PSC_CODER_TEXT], const char *path, psc_error *error) {
+    char *whole = realpath(path, NULL);
+    if (!whole) return psc_fail(error, PSC_ERROR_IO, "cannot find the folder of %.300s", path);
+    out[0] = 0;
+    char *end = strrchr(whole, '/');
+    for (int up = 0; end && up < 2; up++) {
+        *end = 0;
+        char *slash = strrchr(whole, '/');
+        const char *name = slash ? slash + 1 : whole;
+        copy_text(out, name, strlen(name));
+        if (strncmp(name, "seed", 4) != 0) break;
+        end = slash;
+    }
+    free(whole);
+    return PSC_OK;
+}
+
+psc_status psc_coder_take_points(
+    psc_coder_config *c, const char *point, bool parallel, psc_error *error) {
+    char in[PSC_CODER_TEXT], out[PSC_CODER_TEXT];
+    psc_coder_point first = {0}, last = {0};
+    const char *plus = strchr(point, '+');
+    copy_text(in, point, plus ? (size_t)(plus - point) : strlen(point));
+    copy_text(out, plus ? plus + 1 : "", plus ? strlen(plus + 1) : 0);
+    if (plus && !c->is_transcoder)
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "point=%.100s names two points, but %.300s is no transcoder; name one", point, c->said);
+    psc_status status = psc_coder_point_parse(&first, &last, in, true, parallel, error);
+    if (status) return status;
+    c->in = c->is_transcoder ? first : last;
+    c->out = last;
+    if (plus) {
+        c->in = last; /* of "layers.3+layers.4" what the first module shows */
+        return psc_coder_point_parse(NULL, &c->out, out, true, parallel, error);
+    }
+    const bool one_end = first.point == last.point && first.layer == last.layer;
+    if (c->is_transcoder && one_end)
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "point=%.100s is one end of a transcoder; give both: point=IN+OUT", point);
+    return PSC_OK;
+}
+
+psc_status psc_coder_read_sparsify(
+    psc_coder_config *c, const psc_config_reader *r, const char *point, bool parallel) {
+    char activation[PSC_CODER_TEXT] = "topk", name[PSC_CODER_TEXT];
+    bool is_signed = false;
+    int32_t factor = 32;
+    psc_error why = {PSC_OK, ""};
+    c->k = 32;
+    psc_status status = psc_coder_text(r, r->root, "activation", activation);
+    if (!status) status = psc_coder_count(r, r->root, "k", 1 << 24, &c->k);
+    if (!status) status = psc_coder_count(r, r->root, "expansion_factor", 1 << 16, &factor);
+    if (!status) status = psc_coder_boolean(r, r->root, "signed", &is_signed);
+    if (!status) status = psc_coder_boolean(r, r->root, "transcode", &c->is_transcoder);
+    if (!status) status = psc_coder_boolean(r, r->root, "skip_connection", &c->has_skip);
+    if (!status) status = psc_coder_sizes(c, r, "num_latents");
+    if (status) return status;
+    if (strcmp(activation, "topk") != 0 && strcmp(activation, "groupmax") != 0)
+        return psc_fail(r->error, PSC_ERROR_INPUT,
+            "%s: the activation \"%.60s\" is unknown; known are topk and groupmax", r->path,
+            activation);
+    c->kind = activation[0] == 'g' ? PSC_DICTIONARY_GROUPMAX
+              : is_signed          ? PSC_DICTIONARY_ABSTOPK
+                                   : PSC_DICTIONARY_TOPK;
+    if (c->n_latents == 0 && (int64_t)c->d_in * factor <= 1 << 24) c->n_latents = c->d_in * factor;
+    c->subtracts_b_dec = !c->is_transcoder;
+    snprintf(c->architecture, sizeof c->architecture, "sparsify %s%s%s", c->has_skip ? "skip " : "",
+        c->is_transcoder ? "transcoder, " : "", activation);
+    if (point) return psc_coder_take_points(c, point, parallel, r->error);
+    status = folder_name(name, r->path, r->error);
+    if (status) return status;
+    psc_coder_point in;
+    status = psc_coder_point_parse(&in, &c->out, name, false, parallel, &why);
+    if (status)
+        return psc_fail(r->error, PSC_ERROR_INPUT,
+            "the folder's name %.100s of %.300s says no module, as layers.3.mlp does; give point=",
+            name, r->path);
+    c->in = c->is_transcoder ? in : c->out;
+    return PSC_OK;
+}
+
+psc_status psc_coder_read_file(
+    psc_coder_config *c, const char *point, bool parallel, psc_error *error) {
+    const char *slash = strrchr(c->weights, '/'), *name = slash ? slash + 1 : c->weights;
+    char module[PSC_CODER_TEXT];
+    int layer = -1, end = -1;
+    psc_error why;
+    c->layout = PSC_CODER_TENSORS;
+    c->kind = PSC_DICTIONARY_RELU; /* a threshold makes it JUMPRELU */
+    c->is_transcoder = true;
+    snprintf(c->architecture, sizeof c->architecture, "transcoder");
+    if (point) return psc_coder_take_points(c, point, parallel, error);
+    if (sscanf(name, "layer_%4d.safetensors%n", &layer, &end) != 1 || layer < 0 || end < 0 ||
+        name[end])
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "%.300s is no folder of a dictionary, and its name says no layer, as "
+            "layer_3.safetensors of a transcoder does; give point=IN+OUT",
+            c->weights);
+    snprintf(module, sizeof module, "layers.%d.mlp", layer);
+    return psc_coder_point_parse(&c->in, &c->out, module, false, parallel, &why);
+}
