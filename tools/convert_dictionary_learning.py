@@ -1,0 +1,182 @@
+#!/usr/bin/env python3
+"""Converts a dictionary of dictionary_learning (ae.pt, config.json) to SAELens's layout.
+
+    tools/convert_dictionary_learning.py FROM TO       TO/cfg.json, TO/sae_weights.safetensors
+
+Needs torch and safetensors. The classes are AutoEncoder, AutoEncoderNew, AutoEncoderTopK,
+BatchTopKSAE, MatryoshkaBatchTopKSAE, GatedAutoEncoder and JumpReluAutoEncoder. ae.pt is read
+without running code from it. The tensors keep their values and their type.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import re
+import sys
+
+try:
+    import torch
+    from safetensors.torch import save_file
+except ModuleNotFoundError as error:
+    need = f"{__file__}: needs the package {error.name}; pip install {error.name}"
+    raise SystemExit(need) from None
+
+SUBMODULES = {
+    "resid_post": "hook_resid_post",
+    "resid_pre": "hook_resid_pre",
+    "mlp_out": "hook_mlp_out",
+    "attention_out": "hook_attn_out",
+    "attn_out": "hook_attn_out",
+}
+
+# Of each class: the architecture, whether b_dec is subtracted from the input, {ours: theirs}.
+# A name that ends in .T is transposed: nn.Linear keeps [out, in].
+LINEAR = {"W_enc": "encoder.weight.T", "W_dec": "decoder.weight.T"}
+PLAIN = LINEAR | {"b_enc": "encoder.bias"}
+CLASSES = {
+    "AutoEncoder": ("standard", True, PLAIN | {"b_dec": "bias"}),
+    "AutoEncoderNew": ("standard", False, PLAIN | {"b_dec": "decoder.bias"}),
+    "AutoEncoderTopK": ("topk", True, PLAIN | {"b_dec": "b_dec"}),
+    "BatchTopKSAE": ("jumprelu", True, PLAIN | {"b_dec": "b_dec", "threshold": "threshold"}),
+    "MatryoshkaBatchTopKSAE": (
+        "jumprelu",
+        True,
+        {n: n for n in ("W_enc", "W_dec", "b_enc", "b_dec", "threshold")},
+    ),
+    "GatedAutoEncoder": (
+        "gated",
+        True,
+        LINEAR
+        | {"b_dec": "decoder_bias", "r_mag": "r_mag", "b_gate": "gate_bias", "b_mag": "mag_bias"},
+    ),
+    "JumpReluAutoEncoder": (
+        "jumprelu",
+        False,
+        {n: n for n in ("W_enc", "W_dec", "b_enc", "b_dec", "threshold")},
+    ),
+}
+
+
+def fail(message):
+    sys.exit(f"convert_dictionary_learning: {message}")
+
+
+def read_trainer(folder):
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        fail(f"cannot read {path}: {error}")
+    trainer = config.get("trainer") if isinstance(config, dict) else None
+    if not isinstance(trainer, dict):
+        fail(f'{path} has no object "trainer"')
+    if trainer.get("dict_class") not in CLASSES:
+        fail(f"{path} has the class {trainer.get('dict_class')!r}; known are {', '.join(CLASSES)}")
+    for key in ("activation_dim", "dict_size"):
+        if not isinstance(trainer.get(key), int) or trainer[key] < 1:
+            fail(f'{path} has no positive whole number "{key}"')
+    return trainer
+
+
+def read_state(folder):
+    path = folder / "ae.pt"
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many types
+        fail(f"cannot read {path} as tensors: {str(error).splitlines()[0].split('. ')[0]}")
+    if not isinstance(state, dict):
+        fail(f"{path} is not a state dict")
+    return state
+
+
+def hook_of(trainer, point):
+    """The hook point: --point, or what the trainer's submodule_name and layer say."""
+    if point:
+        return point
+    layer, name = trainer.get("layer"), trainer.get("submodule_name")
+    if not isinstance(layer, int) or layer < 0:
+        fail('config.json has no whole number "layer"; give --point blocks.L.hook_resid_post')
+    kind = re.sub(r"_layer_?\d+$", "", name) if isinstance(name, str) else "resid_post"
+    if kind not in SUBMODULES:
+        fail(
+            f"the submodule {name!r} is not known; give --point, such as "
+            f"blocks.{layer}.hook_mlp_out"
+        )
+    return f"blocks.{layer}.{SUBMODULES[kind]}"
+
+
+def tensors_of(state, trainer):
+    n, size = trainer["activation_dim"], trainer["dict_size"]
+    shapes = {"W_enc": (n, size), "W_dec": (size, n), "b_dec": (n,)}
+    out = {}
+    for ours, theirs in CLASSES[trainer["dict_class"]][2].items():
+        value = state.get(theirs.removesuffix(".T"))
+        if not torch.is_tensor(value) or not value.is_floating_point():
+            fail(f"ae.pt has no tensor {theirs.removesuffix('.T')}")
+        value = value.T if theirs.endswith(".T") else value
+        if ours == "threshold" and value.ndim == 0:  # one for all latents
+            if value < 0:
+                fail("ae.pt has the threshold of a run that never set one (below 0)")
+            value = value.expand(size)
+        shape = shapes.get(ours, (size,))
+        if tuple(value.shape) != shape:
+            fail(f"{theirs} gives the shape {tuple(value.shape)}, it should be {shape}")
+        if not torch.isfinite(value).all():
+            fail(f"{theirs} has a value that is not finite")
+        out[ours] = value.contiguous().clone()
+    return out
+
+
+def number_of_active(state, trainer):
+    k = trainer.get("k", state.get("k"))
+    k = int(k) if torch.is_tensor(k) and k.numel() == 1 else k
+    if not isinstance(k, int) or not 0 < k <= trainer["dict_size"]:
+        fail(f"k is {k!r}; config.json must give it as 1 to {trainer['dict_size']}")
+    return k
+
+
+def config_of(state, trainer, tensors, point):
+    architecture, subtracts, _ = CLASSES[trainer["dict_class"]]
+    hook = hook_of(trainer, point)
+    model = str(trainer.get("lm_name", "")).rsplit("/", 1)[-1]
+    config = {
+        "architecture": architecture,
+        "d_in": trainer["activation_dim"],
+        "d_sae": trainer["dict_size"],
+        "dtype": str(tensors["W_enc"].dtype).split(".")[-1],
+        "device": "cpu",
+        "apply_b_dec_to_input": subtracts,
+        "normalize_activations": "none",
+        "reshape_activations": "none",
+        "metadata": {"sae_lens_version": "6.0.0", "model_name": model, "hook_name": hook},
+    }
+    if architecture == "topk":
+        config |= {"k": number_of_active(state, trainer), "rescale_acts_by_decoder_norm": False}
+    return config
+
+
+def convert(source, target, point=None):
+    trainer = read_trainer(source)
+    state = read_state(source)
+    tensors = tensors_of(state, trainer)
+    config = config_of(state, trainer, tensors, point)
+    target.mkdir(parents=True, exist_ok=True)
+    # cfg.json comes last: a folder without it is no dictionary.
+    save_file(tensors, str(target / "sae_weights.safetensors"))
+    written = target / "cfg.json.part"
+    written.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+    os.replace(written, target / "cfg.json")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("source", type=pathlib.Path, metavar="FROM")
+    parser.add_argument("target", type=pathlib.Path, metavar="TO")
+    parser.add_argument("--point", help="the hook point, where config.json does not name it")
+    arguments = parser.parse_args()
+    convert(arguments.source, arguments.target, arguments.point)
+
+
+if __name__ == "__main__":
+    main()
