@@ -24,6 +24,7 @@ const psc_plugin *psc_builtin_graph(void);
 const psc_plugin *psc_builtin_edges(void);
 const psc_plugin *psc_builtin_roles(void);
 const psc_plugin *psc_builtin_neurons(void);
+const psc_plugin *psc_builtin_sae(void);
 const psc_plugin *psc_builtin_attention(void);
 const psc_plugin *psc_builtin_spans(void);
 const psc_plugin *psc_builtin_partition(void);

@@ -21,6 +21,7 @@
     X(edges)                                                                                       \
     X(roles)                                                                                       \
     X(neurons)                                                                                     \
+    X(sae)                                                                                         \
     X(attention)                                                                                   \
     X(spans)                                                                                       \
     X(partition)                                                                                   \
