@@ -309,9 +309,13 @@ typedef struct psc_dictionary {
     /* Texts: of cfg.json, "" where it says nothing; in_name and out_name as in docs/hooks.md, and
      * "blocks.3.mlp.hook_in", "blocks.3.attn.hook_in" or "ln_final" with in_affine. */
     const char *architecture, *model_name, *in_name, *out_name;
+    int32_t normalizes; /* n depends on the whole row x, a transcoder's too */
+    const float
+        *b_latent; /* [n_latents] the constant of an active latent: f = w . n + b, w its row of
+                              the encoder; b_enc, of GATED b_mag */
 } psc_dictionary;
 #define PSC_DICTIONARY_INIT                                                                        \
-    { sizeof(psc_dictionary), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    { sizeof(psc_dictionary), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* The latents of some rows that are not 0. Row r has the entries begin[r]..begin[r + 1]-1. */
 typedef struct psc_latents {
@@ -665,8 +669,8 @@ typedef struct psc_host {
      * without a skip connection. A caller may pass latents that it changed. */
     int (*dictionary_decode)(psc_context *, int handle, const psc_latents *latents, const float *x,
         int64_t stride, float *y);
-    /* [p] Row ids[i] of W_enc (of [d_in], as W_enc n has it) or of W_dec ([d_out]), as out [n,
-     * width]. */
+    /* [p] Row ids[i] of W_enc ([d_in], as W_enc n has it; of GATED times exp(r_mag)) or of W_dec
+     * ([d_out]), as out [n, width]. */
     int (*dictionary_vectors)(
         psc_context *, int handle, int side, int64_t n, const int32_t *ids, float *out);
     /* y [n_rows, d_out] = W_skip x of rows x that in_affine has changed already, or with pullback

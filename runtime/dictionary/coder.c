@@ -89,7 +89,9 @@ static void describe(psc_coder *coder) {
         .architecture = c->architecture,
         .model_name = c->model_name,
         .in_name = coder->in_name,
-        .out_name = coder->out_name};
+        .out_name = coder->out_name,
+        .normalizes = c->norm != PSC_CODER_AS_IS,
+        .b_latent = coder->b_mag ? coder->b_mag : coder->b_enc};
 }
 
 psc_status psc_coder_open(psc_coder **out, const char *path, const char *point,

@@ -99,8 +99,11 @@ psc_status psc_coder_decode(psc_coder *coder, psc_team *team, const psc_latents 
 
 void psc_coder_vector(const psc_coder *coder, int side, int32_t id, float *out) {
     const size_t width = (size_t)coder->config.d_out;
-    if (side == PSC_DICTIONARY_DECODER)
+    if (side == PSC_DICTIONARY_DECODER) {
         memcpy(out, coder->decoder + (size_t)id * width, width * sizeof *out);
-    else
-        psc_unpack_row(out, coder->encoder.panels, PSC_DTYPE_F32, coder->encoder.k, (size_t)id);
+        return;
+    }
+    psc_unpack_row(out, coder->encoder.panels, PSC_DTYPE_F32, coder->encoder.k, (size_t)id);
+    for (size_t i = 0; coder->rate && i < (size_t)coder->config.d_in; i++)
+        out[i] *= coder->rate[id];
 }
