@@ -84,7 +84,8 @@ static int sae_open(psc_context *context, const psc_host *host, void **state) {
     s->reductions = host->reductions(context);
     if (!s->reductions) return -1;
     if (!*s->path)
-        return host->fail(context, "sae needs path=FOLDER, the folder of a sparse dictionary");
+        return host->fail(
+            context, "path is missing; path=FOLDER names the folder of a sparse dictionary");
     s->d = (psc_dictionary)PSC_DICTIONARY_INIT;
     s->handle = host->dictionary_open(context, s->path, *s->point ? s->point : NULL, &s->d);
     if (s->handle < 0 || parse_latents(s) || check_order(s) || find_affine(s)) return -1;

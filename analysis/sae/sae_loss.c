@@ -108,7 +108,8 @@ static int make_changes(sae_state *s, int32_t first, int32_t end, int32_t at) {
             .key = -1,
             .values = i ? NULL : s->out + (int64_t)s->rows.slot[first] * s->d.d_out,
             .stride = i ? 0 : s->d.d_out};
-        s->variants[at + i] = (psc_variant){sizeof(psc_variant), 1, &s->changes[at + i], 0};
+        s->variants[at + i] = (psc_variant){
+            .struct_size = sizeof(psc_variant), .n_changes = 1, .changes = &s->changes[at + i]};
     }
     return 2;
 }

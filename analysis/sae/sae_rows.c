@@ -89,7 +89,7 @@ static int on_latents(const psc_latents *l, void *payload) {
     }
     const int64_t slot = s->rows.slot[p->event->rows[first].index];
     return s->host->dictionary_decode(s->context, s->handle, l,
-        psc_view_row(&p->event->tensor, first), p->event->tensor.stride[0],
+        psc_view_row(&p->event->tensor, p->first), p->event->tensor.stride[0],
         s->out + slot * s->d.d_out);
 }
 

@@ -665,8 +665,8 @@ typedef struct psc_host {
      * point shows them. Memory is bounded: fn receives some rows at a time. */
     int (*dictionary_encode)(psc_context *, int handle, const float *x, int64_t stride,
         int64_t n_rows, psc_latents_fn fn, void *payload);
-    /* y [n_rows, d_out] of latents, dense. x: as given to encode, all of its rows; it may be null
-     * without a skip connection. A caller may pass latents that it changed. */
+    /* y [n_rows, d_out] of latents, dense. x: as given to encode, whose row `first` is that of row 0;
+     * it may be null without a skip connection. A caller may pass latents that it changed. */
     int (*dictionary_decode)(psc_context *, int handle, const psc_latents *latents, const float *x,
         int64_t stride, float *y);
     /* [p] Row ids[i] of W_enc ([d_in], as W_enc n has it; of GATED times exp(r_mag)) or of W_dec

@@ -94,7 +94,8 @@ psc_status psc_coder_decode(psc_coder *coder, psc_team *team, const psc_latents 
         psc_team_for(team, latents->n_rows, decode_rows, &d);
     else
         decode_rows(0, latents->n_rows, 0, &d);
-    return coder->skip.panels ? add_skip(coder, latents->n_rows, x, stride, y, error) : PSC_OK;
+    if (!coder->skip.panels) return PSC_OK;
+    return add_skip(coder, latents->n_rows, x + (size_t)latents->first * stride, stride, y, error);
 }
 
 void psc_coder_vector(const psc_coder *coder, int side, int32_t id, float *out) {

@@ -117,7 +117,7 @@ static bool latents_given(
         !psc_host_list(context, call, "gain", l->n_rows, sizeof *l->gain, l->gain) ||
         !psc_host_list(context, call, "shift", l->n_rows, sizeof *l->shift, l->shift))
         return false;
-    const char *fault = l->n_rows && l->begin[0] < 0 ? "begin" : NULL;
+    const char *fault = l->first < 0 ? "first" : l->n_rows && l->begin[0] < 0 ? "begin" : NULL;
     for (int32_t r = 0; !fault && r < l->n_rows; r++)
         if (l->begin[r + 1] < l->begin[r]) fault = "begin";
     const int64_t first = l->n_rows ? l->begin[0] : 0, end = l->n_rows ? l->begin[l->n_rows] : 0;

@@ -87,8 +87,8 @@ static int take(const psc_latents *l, void *payload) {
     }
     t->calls++;
     t->rows += l->n_rows;
-    const psc_status status = psc_coder_decode(t->coder, t->team, l,
-        t->x + (size_t)l->first * t->stride, t->stride, t->out + (size_t)l->first * width, &error);
+    const psc_status status = psc_coder_decode(
+        t->coder, t->team, l, t->x, t->stride, t->out + (size_t)l->first * width, &error);
     cr_assert_eq(status, PSC_OK, "%s", error.message);
     return 0;
 }
