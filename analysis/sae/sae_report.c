@@ -44,7 +44,7 @@ static int put_dictionary(sae_state *s) {
            host->value_text(s->context, "in", d->in_name) ||
            host->value_text(s->context, "out", d->out_name) ||
            host->value_text(s->context, "published_for", d->model_name) ||
-           put(s, "latents", d->n_latents) || put(s, "k", d->k) ||
+           put(s, "n_latents", d->n_latents) || put(s, "k", d->k) ||
            host->summary_text(s->context, line);
 }
 
