@@ -7,6 +7,7 @@
 #define _DEFAULT_SOURCE /* realpath */
 #include "coder_reader.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +19,11 @@ static void copy_text(char out[PSC_CODER_TEXT], const char *text, size_t n) {
 /* The name of the folder that holds the file at path; its parent's for a folder "seed0". */
 static psc_status folder_name(char out[PSC_CODER_TEXT], const char *path, psc_error *error) {
     char *whole = realpath(path, NULL);
-    if (!whole) return psc_fail(error, PSC_ERROR_IO, "cannot find the folder of %.300s", path);
+    if (!whole && errno == ENOMEM)
+        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for %.300s", path);
+    if (!whole)
+        return psc_fail(
+            error, PSC_ERROR_IO, "cannot find the folder of %.300s: %s", path, strerror(errno));
     out[0] = 0;
     char *end = strrchr(whole, '/');
     for (int up = 0; end && up < 2; up++) {
