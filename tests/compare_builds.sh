@@ -108,6 +108,8 @@ both statistics corpus --model "$embedded" "$work/documents" --window 24 --plugi
     --plugin means --plugin sampling --plugin loss:early=3,late=20
 both rows corpus --model "$embedded" "$work/documents" --window 24 \
     --plugin "activations:out=$work/shards,rows=50"
+both latents analyze --model "$golden/parity/parallel_f32" --tokens 1,2,3,4,5,6,7,8,9 \
+    --plugin "sae:path=$golden/sae/standard" --plugin "sae:path=$golden/sae/sparsify_skip/layers.1.mlp"
 both patterns analyze --model "$embedded" --text "$text" --plugin attention:patterns=yes
 both sequential analyze --model "$golden/parity/sequential_f32" --tokens 1,2,3,4,5,6,7,8,9 \
     --target '#3' --target top:1 --plugin logits:level=head+neuron,rows=all --plugin ln \

@@ -31,6 +31,7 @@ typedef struct scenario {
 #define VALUES PSC_SOURCE_DIR "/tests/golden/interventions/parallel_f32_values.safetensors"
 #define DIRECTIONS PSC_SOURCE_DIR "/tests/golden/directions/parallel_f32_values.safetensors"
 #define LABELS PSC_SOURCE_DIR "/tests/golden/structure/own.conllu"
+#define DICTIONARY "path=" PSC_SOURCE_DIR "/tests/golden/sae/"
 #define TUNED PSC_SOURCE_DIR "/tests/golden/lens/tuned_parallel_f32"
 
 static const scenario scenarios[] = {
@@ -74,6 +75,9 @@ static const scenario scenarios[] = {
     {"neurons", "geometry=all", RUN, PARALLEL, NULL},
     {"neurons", "neuron=L1N3+L0N5,geometry=none", RUN, SEQUENTIAL, NULL},
     {"neurons", "contexts=2,geometry=1", CORPUS, PARALLEL, NULL},
+    {"sae", DICTIONARY "topk,latent=3+4", RUN, PARALLEL, NULL},
+    {"sae", DICTIONARY "sparsify_skip/layers.1.mlp,rows=2-4", RUN, SEQUENTIAL, NULL},
+    {"sae", DICTIONARY "gated,contexts=2,loss=yes", CORPUS, PARALLEL, NULL},
     {"attention", "reader=L1H2,key=2", RUN, PARALLEL, NULL},
     {"attention", "reader=L1H0", RUN, NO_BIAS, NULL},
     {"attention", "reader=L0H1,row=1,patterns=yes", RUN, SEQUENTIAL, NULL},

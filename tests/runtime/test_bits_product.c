@@ -70,6 +70,7 @@ static const struct {
     {"direction", NULL, NEVER}, {"directions", NULL, NEVER}, /* tests/analysis/test_direction*.c */
     {"effects", NULL, NEVER}, {"means", NULL, NEVER}, {"activations", NULL, NEVER},
     {"treebank", NULL, NEVER}, {"probe", NULL, NEVER},
+    {"sae", NULL, NEVER},   /* needs a dictionary: tests/analysis/test_sae.c */
     {"forms", NULL, NEVER}, /* needs labels: tests/analysis/test_forms.c */
 };
 #define N_LOADS (sizeof loads / sizeof *loads)

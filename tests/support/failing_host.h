@@ -62,6 +62,11 @@
     X(repeated, 0, 1)                                                                              \
     X(place, 0, 1)                                                                                 \
     X(read_entry, 1, 1)                                                                            \
+    X(dictionary_open, 1, 1)                                                                       \
+    X(dictionary_encode, 1, 1)                                                                     \
+    X(dictionary_decode, 1, 1)                                                                     \
+    X(dictionary_vectors, 1, 1)                                                                    \
+    X(dictionary_skip, 1, 1)                                                                       \
     X(shards_open, 1, 1)                                                                           \
     X(shards_rows, 1, 1)                                                                           \
     X(shards_write, 0, 1)                                                                          \
@@ -222,6 +227,22 @@ CALL(int, repeated, -1, (psc_context * c, const psc_row *row), row)
 CALL(int, place, -1, (psc_context * c, const psc_row *row, int64_t *document, int32_t *position),
     row, document, position)
 CALL(int, shards_open, -1, (psc_context * c, const psc_shard_options *o), o)
+CALL(int, dictionary_open, -1,
+    (psc_context * c, const char *path, const char *point, psc_dictionary *out), path, point, out)
+CALL(int, dictionary_encode, -1,
+    (psc_context * c, int handle, const float *x, int64_t stride, int64_t n, psc_latents_fn fn,
+        void *payload),
+    handle, x, stride, n, fn, payload)
+CALL(int, dictionary_decode, -1,
+    (psc_context * c, int handle, const psc_latents *latents, const float *x, int64_t stride,
+        float *y),
+    handle, latents, x, stride, y)
+CALL(int, dictionary_vectors, -1,
+    (psc_context * c, int handle, int side, int64_t n, const int32_t *ids, float *out), handle,
+    side, n, ids, out)
+CALL(int, dictionary_skip, -1,
+    (psc_context * c, int handle, int pullback, float *y, const float *x, int64_t n), handle,
+    pullback, y, x, n)
 CALL(int, shards_rows, -1, (psc_context * c, int32_t n, const int32_t *index), n, index)
 CALL(int, shards_write, -1,
     (psc_context * c, int32_t array, int32_t first, int32_t n, const void *values), array, first, n,
