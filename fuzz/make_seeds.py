@@ -373,6 +373,51 @@ def of_lens() -> dict[str, bytes]:
     }
 
 
+def of_dictionary() -> dict[str, bytes]:
+    """Returns dictionaries of every layout and kind for the tiny model; a byte is the layout."""
+    latents, width = 4, 16
+    decoder = [
+        ("W_dec", "F32", [latents, width], floats(latents * width, -4)),
+        ("b_dec", "F32", [width], floats(width)),
+    ]
+    saelens = [("W_enc", "F32", [width, latents], floats(latents * width, -4)), *decoder]
+    bias = ("b_enc", "F32", [latents], floats(latents))
+    gates = [(n, "F16", [latents], bytes(2 * latents)) for n in ("b_gate", "r_mag", "b_mag")]
+    rows = ("encoder.weight", "F32", [latents, width], floats(latents * width, -4))
+    sparsify = [rows, ("encoder.bias", "F32", [latents], floats(latents)), *decoder]
+    skip = ("W_skip", "F32", [width, width], floats(width * width))
+    hook = {"d_in": width, "d_sae": latents, "hook_name": "blocks.1.hook_resid_post"}
+    meta = {"hook_name": "blocks.1.ln2.hook_normalized", "hook_name_out": "blocks.1.hook_mlp_out"}
+    old = {"hook_point": "blocks.{layer}.hook_resid_pre", "hook_point_layer": 1}
+    top = {"activation_fn_str": "topk", "activation_fn_kwargs": {"k": 2}}
+    coder = {"d_in": width, "num_latents": latents, "k": 2}
+    threshold = ("threshold", "BF16", [latents], bytes(2 * latents))
+    file = [("W_enc", "F32", [latents, width], floats(latents * width, -4)), bias, *decoder]
+    norm = {"normalize_activations": "layer_norm"}
+    return {
+        "standard": b"\0" + compact(hook | norm) + PART + tensors(*saelens, bias),
+        "old": b"\0" + compact(old | top) + PART + tensors(*saelens, bias),
+        "gated": b"\0"
+        + compact(hook | {"architecture": "gated"})
+        + PART
+        + tensors(*saelens, *gates),
+        "jumprelu": b"\0"
+        + compact({"architecture": "jumprelu_skip_transcoder", "d_in": width, "metadata": meta})
+        + PART
+        + tensors(*saelens, bias, threshold, skip),
+        "topk": b"\x01" + compact(coder) + PART + tensors(*sparsify),
+        "transcoder": b"\x02"
+        + compact(coder | {"transcode": True, "skip_connection": True})
+        + PART
+        + tensors(*sparsify, skip),
+        "groupmax": b"\x03"
+        + compact(coder | {"activation": "groupmax"})
+        + PART
+        + tensors(*sparsify),
+        "file": b"\x04" + PART + tensors(*file, threshold),
+    }
+
+
 def of_vectors() -> dict[str, bytes]:
     """Returns vectors for editors and plugins."""
     one = tensors(("v", "F32", [16], floats(16)))

@@ -46,11 +46,13 @@ static psc_status take_activation(psc_coder_config *c, const psc_config_reader *
     psc_status status = psc_coder_text(r, r->root, "activation_fn_str", name);
     if (!status) status = psc_coder_text(r, r->root, "activation_fn", name);
     if (status) return status;
-    if (strcmp(name, "topk") == 0 && c->kind == PSC_DICTIONARY_RELU)
+    if (strcmp(name, "topk") == 0 && c->kind == PSC_DICTIONARY_RELU && !c->is_transcoder) {
         c->kind = PSC_DICTIONARY_TOPK;
-    else if (strcmp(name, "relu") != 0 && strcmp(name, "topk") != 0)
+        snprintf(c->architecture, sizeof c->architecture, "topk");
+    } else if (strcmp(name, "relu") != 0 && strcmp(name, "topk") != 0) {
         return psc_fail(r->error, PSC_ERROR_INPUT,
             "%s: the activation \"%.60s\" is unknown; known are relu and topk", r->path, name);
+    }
     if (more && !json_is_object(more))
         return psc_fail(
             r->error, PSC_ERROR_INPUT, "%s: activation_fn_kwargs must be an object", r->path);
