@@ -41,7 +41,7 @@ typedef struct sae_state {
     const psc_host *host;
     const psc_model_info *model;
     const char *path, *point, *named; /* options */
-    int32_t top, contexts, loss;
+    int32_t from, top, contexts, loss;
     psc_filter choice;
     int32_t n_listed;
     int32_t listed[SAE_LISTED]; /* latents of the option `latent`; over a corpus also auto */

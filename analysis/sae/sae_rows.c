@@ -20,13 +20,32 @@ static int make_text(sae_state *s) {
     return !s->best || !s->best_value || !s->n_best || !s->listed_value ? -1 : 0;
 }
 
+/* Takes the rows before `from` out of the chosen ones. */
+static int leave_out(sae_state *s) {
+    const int32_t n_all = s->rows.n_all;
+    int32_t *index = s->host->run_alloc(s->context, (uint64_t)n_all * sizeof *index + 1);
+    int32_t *slot = s->host->run_alloc(s->context, (uint64_t)n_all * sizeof *slot + 1);
+    int32_t n = 0;
+    if (!index || !slot) return -1;
+    for (int32_t i = 0; i < n_all; i++) {
+        slot[i] = -1;
+        if (s->rows.slot[i] < 0 || s->all[i].position < s->from) continue;
+        slot[i] = n;
+        index[n++] = i;
+    }
+    s->rows.n = n;
+    s->rows.index = index;
+    s->rows.slot = slot;
+    return 0;
+}
+
 int sae_rows_begin(sae_state *s) {
     const psc_filter all = PSC_FILTER_INIT;
     const psc_host *host = s->host;
     int32_t n_all = 0;
     s->all = host->rows(s->context, &n_all);
     if (psc_rows_resolve(s->context, host, "rows", s->corpus ? &all : &s->choice, 0, &s->rows) ||
-        psc_sequences_find(s->context, host, &s->sequences))
+        psc_sequences_find(s->context, host, &s->sequences) || leave_out(s))
         return -1;
     const uint64_t n = (uint64_t)s->rows.n, width = (uint64_t)s->d.d_out;
     s->out = host->run_alloc(s->context, n * width * sizeof *s->out + 1);

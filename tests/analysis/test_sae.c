@@ -162,6 +162,21 @@ Test(sae, chosen_rows_and_named_latents) {
     psc_model_close(&model);
 }
 
+/* Without position 0 the figures are those of the rows from 1 on. */
+Test(sae, without_the_first_position) {
+    psc_model *model = must_model(golden_path("parallel_f32", NULL));
+    psc_session *a = run_golden(model, "standard", ",from=1", NULL, 1, 0);
+    psc_session *b = run_golden(model, "standard", ",rows=1-8", NULL, 2, 4);
+    assert_same_arrays(a, b, arrays, "from=1");
+    cr_assert_eq(value_of(a, "tokens"), ROWS - 1);
+    cr_assert_eq(value_of(a, "explained_variance"), value_of(b, "explained_variance"));
+    cr_assert_eq(value_of(a, "loss_recovered"), value_of(b, "loss_recovered"));
+    cr_assert_eq(value_of(a, "tokens_scored"), ROWS - 2);
+    psc_session_close(&a);
+    psc_session_close(&b);
+    psc_model_close(&model);
+}
+
 /* --- losses ---------------------------------------------------------------------------------- */
 
 /* What an editor puts in place of each row: a golden row, or zeros. */
