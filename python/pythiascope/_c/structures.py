@@ -145,6 +145,14 @@ PSC_SETTING_TEXT = 0
 PSC_SETTING_NUMBER = 1
 PSC_SETTING_BOOLEAN = 2
 
+# psc_dictionary_kind
+PSC_DICTIONARY_RELU = 0
+PSC_DICTIONARY_JUMPRELU = 1
+PSC_DICTIONARY_TOPK = 2
+PSC_DICTIONARY_ABSTOPK = 3
+PSC_DICTIONARY_GATED = 4
+PSC_DICTIONARY_GROUPMAX = 5
+
 # psc_option_kind
 PSC_OPTION_TEXT = 0
 PSC_OPTION_WORD = 1
@@ -867,6 +875,93 @@ class psc_named_tensor(ctypes.Structure):
 
 
 
+class psc_dictionary(ctypes.Structure):
+    struct_size: int
+    kind: int
+    n_latents: int
+    k: int
+    d_in: int
+    d_out: int
+    in_point: int
+    in_layer: int
+    in_affine: int
+    out_point: int
+    out_layer: int
+    out_affine: int
+    is_transcoder: int
+    is_normalized: int
+    has_skip: int
+    b_dec: Address
+    architecture: Text
+    model_name: Text
+    in_name: Text
+    out_name: Text
+    normalizes: int
+    b_latent: Address
+    _fields_ = (
+        ("struct_size", ctypes.c_uint32),
+        ("kind", ctypes.c_int32),
+        ("n_latents", ctypes.c_int32),
+        ("k", ctypes.c_int32),
+        ("d_in", ctypes.c_int32),
+        ("d_out", ctypes.c_int32),
+        ("in_point", ctypes.c_int32),
+        ("in_layer", ctypes.c_int32),
+        ("in_affine", ctypes.c_int32),
+        ("out_point", ctypes.c_int32),
+        ("out_layer", ctypes.c_int32),
+        ("out_affine", ctypes.c_int32),
+        ("is_transcoder", ctypes.c_int32),
+        ("is_normalized", ctypes.c_int32),
+        ("has_skip", ctypes.c_int32),
+        ("b_dec", ctypes.c_void_p),
+        ("architecture", ctypes.c_char_p),
+        ("model_name", ctypes.c_char_p),
+        ("in_name", ctypes.c_char_p),
+        ("out_name", ctypes.c_char_p),
+        ("normalizes", ctypes.c_int32),
+        ("b_latent", ctypes.c_void_p),
+    )
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__()
+        self.struct_size = ctypes.sizeof(psc_dictionary)
+        for member, value in values.items():
+            setattr(self, member, value)
+
+
+
+class psc_latents(ctypes.Structure):
+    struct_size: int
+    n_rows: int
+    first: int
+    begin: Any
+    ids: Any
+    values: Address
+    gain: Address
+    shift: Address
+    _fields_ = (
+        ("struct_size", ctypes.c_uint32),
+        ("n_rows", ctypes.c_int32),
+        ("first", ctypes.c_int64),
+        ("begin", ctypes.POINTER(ctypes.c_int64)),
+        ("ids", ctypes.POINTER(ctypes.c_int32)),
+        ("values", ctypes.c_void_p),
+        ("gain", ctypes.c_void_p),
+        ("shift", ctypes.c_void_p),
+    )
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__()
+        self.struct_size = ctypes.sizeof(psc_latents)
+        for member, value in values.items():
+            setattr(self, member, value)
+
+
+psc_latents_fn = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(psc_latents), ctypes.c_void_p)
+
+
+
 class psc_strategy(ctypes.Structure):
     struct_size: int
     temperature: float
@@ -1439,6 +1534,50 @@ psc_host_save_tensors = ctypes.CFUNCTYPE(
     ctypes.c_int32,
     ctypes.POINTER(psc_named_tensor),
 )
+psc_host_dictionary_open = ctypes.CFUNCTYPE(
+    ctypes.c_int,
+    ctypes.c_void_p,
+    ctypes.c_char_p,
+    ctypes.c_char_p,
+    ctypes.POINTER(psc_dictionary),
+)
+psc_host_dictionary_encode = ctypes.CFUNCTYPE(
+    ctypes.c_int,
+    ctypes.c_void_p,
+    ctypes.c_int,
+    ctypes.c_void_p,
+    ctypes.c_int64,
+    ctypes.c_int64,
+    psc_latents_fn,
+    ctypes.c_void_p,
+)
+psc_host_dictionary_decode = ctypes.CFUNCTYPE(
+    ctypes.c_int,
+    ctypes.c_void_p,
+    ctypes.c_int,
+    ctypes.POINTER(psc_latents),
+    ctypes.c_void_p,
+    ctypes.c_int64,
+    ctypes.c_void_p,
+)
+psc_host_dictionary_vectors = ctypes.CFUNCTYPE(
+    ctypes.c_int,
+    ctypes.c_void_p,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_int64,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+)
+psc_host_dictionary_skip = ctypes.CFUNCTYPE(
+    ctypes.c_int,
+    ctypes.c_void_p,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_int64,
+)
 
 
 class psc_host(ctypes.Structure):
@@ -1528,6 +1667,11 @@ class psc_host(ctypes.Structure):
     source_row: Any
     read_note: Any
     save_tensors: Any
+    dictionary_open: Any
+    dictionary_encode: Any
+    dictionary_decode: Any
+    dictionary_vectors: Any
+    dictionary_skip: Any
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("abi", ctypes.c_uint32),
@@ -1615,6 +1759,11 @@ class psc_host(ctypes.Structure):
         ("source_row", psc_host_source_row),
         ("read_note", psc_host_read_note),
         ("save_tensors", psc_host_save_tensors),
+        ("dictionary_open", psc_host_dictionary_open),
+        ("dictionary_encode", psc_host_dictionary_encode),
+        ("dictionary_decode", psc_host_dictionary_decode),
+        ("dictionary_vectors", psc_host_dictionary_vectors),
+        ("dictionary_skip", psc_host_dictionary_skip),
     )
 
     def __init__(self, **values: Any) -> None:
@@ -2677,6 +2826,8 @@ STRUCTURES: tuple[type[ctypes.Structure], ...] = (
     psc_variant,
     psc_setting,
     psc_named_tensor,
+    psc_dictionary,
+    psc_latents,
     psc_strategy,
     psc_kept_prefix,
     psc_range,

@@ -703,6 +703,78 @@ class Instruments(Labelled):
             "neurons", text, options, target, contrast, interventions, source, prepend_bos
         )
 
+    def sae(
+        self,
+        text: Input,
+        *,
+        path: Text | Sequence[Any] = "",
+        point: Text | Sequence[Any] = "",
+        rows: Rows = "all",
+        from_: int = 0,
+        top: int = 32,
+        latent: Text | Sequence[Any] = "auto",
+        contexts: int = 8,
+        loss: Literal["auto", "yes", "no"] = "auto",
+        target: Targets | None = None,
+        contrast: Contrasts | None = None,
+        interventions: Interventions = (),
+        source: Any = (),
+        prepend_bos: bool = False,
+    ) -> Result:
+        """Latents of a sparse dictionary (SAE or transcoder).
+
+        Latents of a sparse dictionary (SAE or transcoder): which are active, how well they
+        reconstruct, loss recovered, contexts.
+
+        The arrays and values are described in docs/plugins/sae.md.
+
+        Hook points: hook_logits.
+
+        Args:
+            text: a text; ids [pos]; or a batch: a list of either.
+            path: the folder of a dictionary: SAELens's or sparsify's cfg.json and its weights.
+                Takes a text. Default: "".
+            point: its hook point, if the folder names none or another; IN+OUT for a transcoder.
+                Takes a text. Default: "".
+            rows: rows that are encoded; over a corpus always all. Takes "last", "all", "auto",
+                a position, or a range of positions. Default: "all".
+            from_: the first position of a window that is encoded, 0 or 1; position 0 is an
+                attention sink. Takes a whole number, 0 to 1. Default: 0.
+            top: of a text: latents listed per row. Takes a whole number, 1 to 4096. Default:
+                32.
+            latent: latents shown in full, like 17+4021, at most 32; auto: over a corpus the
+                five with the largest values. Takes a text. Default: "auto".
+            contexts: over a corpus: contexts kept per latent. Takes a whole number, 1 to 64.
+                Default: 8.
+            loss: loss recovered, by two more runs of each window; auto: of a text only. Takes
+                one of auto, yes, no. Default: "auto".
+            target: what to explain: a text of one token, an id, "next", "top:K", or a list of
+                those; None: the top prediction.
+            contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
+            interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
+                what they change.
+            source: source prompts, numbered from 1, for interventions and sweep.
+            prepend_bos: put the beginning token in front; a plugin that needs it has it in any
+                case.
+
+        Raises:
+            InputError: a text, target or option does not fit.
+            PluginError: the plugin cannot use what it was given; the message says why.
+        """
+        options = {
+            "path": path,
+            "point": point,
+            "rows": rows,
+            "from_": from_,
+            "top": top,
+            "latent": latent,
+            "contexts": contexts,
+            "loss": loss,
+        }
+        return self._method(
+            "sae", text, options, target, contrast, interventions, source, prepend_bos
+        )
+
     def attention(
         self,
         text: Input,
