@@ -1,5 +1,5 @@
 /* What a dictionary's folder says of it, before its weights are read.
- * Private to runtime/dictionary/ and tests/. Includes psc_plugin.h only.
+ * Private to runtime/dictionary/ and bench/. Includes psc_plugin.h only.
  * Threads: reentrant.
  * Ownership: a config is plain data. */
 #ifndef CODER_CONFIG_H

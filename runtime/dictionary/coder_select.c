@@ -67,18 +67,17 @@ static bool append(const psc_coder *coder, psc_coder_entries *list, int32_t id, 
 
 /* The kernels pass a NaN and what equals the limit; here these fail. */
 static bool offer_id(const psc_coder *coder, psc_coder_entries *list, float h, int32_t id) {
-    const int32_t kind = coder->config.kind;
-    if (kind == PSC_DICTIONARY_JUMPRELU || kind == PSC_DICTIONARY_GATED) {
-        if (!(h > coder->limits[id])) return true;
-        if (kind == PSC_DICTIONARY_GATED) {
-            h = coder->rate[id] * h;
-            h += coder->b_mag[id];
-            if (!(h > 0)) return true;
-        }
-        return append(coder, list, id, h);
+    if (!coder->limits) {
+        const float size = coder->config.kind == PSC_DICTIONARY_ABSTOPK ? fabsf(h) : h;
+        return !(size > list->bound) || append(coder, list, id, h);
     }
-    const float size = kind == PSC_DICTIONARY_ABSTOPK ? fabsf(h) : h;
-    return !(size > list->bound) || append(coder, list, id, h);
+    if (!(h > coder->limits[id])) return true;
+    if (coder->rate) { /* GATED */
+        h = coder->rate[id] * h;
+        h += coder->b_mag[id];
+        if (!(h > 0)) return true;
+    }
+    return append(coder, list, id, h);
 }
 
 bool psc_coder_offer(

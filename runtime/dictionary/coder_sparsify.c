@@ -106,19 +106,20 @@ psc_status psc_coder_read_file(
     psc_coder_config *c, const char *point, bool parallel, psc_error *error) {
     const char *slash = strrchr(c->weights, '/'), *name = slash ? slash + 1 : c->weights;
     char module[PSC_CODER_TEXT];
-    int layer = -1, end = -1;
+    char *end = NULL;
     psc_error why;
     c->layout = PSC_CODER_TENSORS;
     c->kind = PSC_DICTIONARY_RELU; /* a threshold makes it JUMPRELU */
     c->is_transcoder = true;
     snprintf(c->architecture, sizeof c->architecture, "transcoder");
     if (point) return psc_coder_take_points(c, point, parallel, error);
-    if (sscanf(name, "layer_%4d.safetensors%n", &layer, &end) != 1 || layer < 0 || end < 0 ||
-        name[end])
+    const bool named = strncmp(name, "layer_", 6) == 0 && name[6] >= '0' && name[6] <= '9';
+    const long layer = named ? strtol(name + 6, &end, 10) : -1;
+    if (layer < 0 || layer > 9999 || strcmp(end, ".safetensors") != 0)
         return psc_fail(error, PSC_ERROR_INPUT,
             "%.300s is no folder of a dictionary, and its name says no layer, as "
             "layer_3.safetensors of a transcoder does; give point=IN+OUT",
             c->weights);
-    snprintf(module, sizeof module, "layers.%d.mlp", layer);
+    snprintf(module, sizeof module, "layers.%ld.mlp", layer);
     return psc_coder_point_parse(&c->in, &c->out, module, false, parallel, &why);
 }

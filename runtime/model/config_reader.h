@@ -1,5 +1,5 @@
 /* What the files that read config.json share: its values by kind, with errors that name the key.
- * Private to runtime/model/config*.c.
+ * Private to runtime/model/config*.c and runtime/dictionary/.
  * Threads: reentrant.
  * Ownership: strings belong to the JSON document; a reader borrows all it points to. */
 #ifndef CONFIG_READER_H
