@@ -5,6 +5,7 @@
 #include "files.h"
 #include "folder_entries.h"
 #include "json.h"
+#include "jsonl.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,7 +67,7 @@ static psc_status read_config(psc_coder_config *c, const char *point,
     psc_config_reader r = {c->said, NULL, error};
     psc_status status = psc_read_file(&text, &size, c->said, CONFIG_CAP, error);
     if (status) return status;
-    r.root = psc_json_load(text, size, JSON_REJECT_DUPLICATES, &why);
+    r.root = psc_json_line(text, size, JSON_REJECT_DUPLICATES, &why); /* Python writes NaN */
     free(text);
     if (!r.root && psc_json_no_memory(&why))
         return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to read %s", c->said);

@@ -114,6 +114,8 @@ Test(dictionary_refusals, cfg_of_saelens) {
     }
     put_saelens("{\"d_in\":32," HOOK "}");
     must_read("d");
+    put_saelens("{\"d_in\":32,\"lr\":NaN,\"l1_coefficient\":Infinity," HOOK "}");
+    must_read("d");
     put_saelens("{\"hook_point\":\"blocks.{layer}.hook_resid_post\",\"hook_point_layer\":1}");
     must_read("d");
 }
