@@ -87,8 +87,8 @@ psc_status psc_coder_read_sparsify(
                                    : PSC_DICTIONARY_TOPK;
     if (c->n_latents == 0 && (int64_t)c->d_in * factor <= 1 << 24) c->n_latents = c->d_in * factor;
     c->subtracts_b_dec = !c->is_transcoder;
-    snprintf(c->architecture, sizeof c->architecture, "sparsify %s%s%s", c->has_skip ? "skip " : "",
-        c->is_transcoder ? "transcoder, " : "", activation);
+    snprintf(c->architecture, sizeof c->architecture, "sparsify %s%s%.20s",
+        c->has_skip ? "skip " : "", c->is_transcoder ? "transcoder, " : "", activation);
     if (point) return psc_coder_take_points(c, point, parallel, r->error);
     status = folder_name(name, r->path, r->error);
     if (status) return status;
