@@ -279,7 +279,6 @@ static psc_status open_and_encode(const char *path) {
 }
 
 Test(dictionary_refusals, memory_that_runs_out) {
-#ifdef MEMORY_FAILS
     static const char *const paths[] = {PSC_SOURCE_DIR "/tests/golden/sae/gated",
         PSC_SOURCE_DIR "/tests/golden/sae/topk_rescaled",
         PSC_SOURCE_DIR "/tests/golden/sae/sparsify_skip/layers.1.mlp"};
@@ -288,7 +287,7 @@ Test(dictionary_refusals, memory_that_runs_out) {
         memory_fail_at(0, false);
         cr_assert_eq(open_and_encode(paths[i]), PSC_OK);
         const long n = memory_back();
-        cr_assert_gt(n, 20);
+        cr_assert(!MEMORY_FAILS || n > 20, "%ld requests", n);
         for (long k = 1; k <= n; k++) {
             memory_fail_at(k, false);
             const psc_status status = open_and_encode(paths[i]);
@@ -297,5 +296,4 @@ Test(dictionary_refusals, memory_that_runs_out) {
                 (int)status, error.message);
         }
     }
-#endif
 }
