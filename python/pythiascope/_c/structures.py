@@ -48,6 +48,14 @@ PSC_F32 = 0
 PSC_F64 = 1
 PSC_I32 = 2
 
+# psc_dictionary_kind
+PSC_DICTIONARY_RELU = 0
+PSC_DICTIONARY_JUMPRELU = 1
+PSC_DICTIONARY_TOPK = 2
+PSC_DICTIONARY_ABSTOPK = 3
+PSC_DICTIONARY_GATED = 4
+PSC_DICTIONARY_GROUPMAX = 5
+
 # psc_shard_element
 PSC_SHARD_F32 = 0
 PSC_SHARD_F16 = 1
@@ -145,14 +153,6 @@ PSC_SETTING_TEXT = 0
 PSC_SETTING_NUMBER = 1
 PSC_SETTING_BOOLEAN = 2
 
-# psc_dictionary_kind
-PSC_DICTIONARY_RELU = 0
-PSC_DICTIONARY_JUMPRELU = 1
-PSC_DICTIONARY_TOPK = 2
-PSC_DICTIONARY_ABSTOPK = 3
-PSC_DICTIONARY_GATED = 4
-PSC_DICTIONARY_GROUPMAX = 5
-
 # psc_option_kind
 PSC_OPTION_TEXT = 0
 PSC_OPTION_WORD = 1
@@ -246,6 +246,93 @@ class psc_error(ctypes.Structure):
         ("status", ctypes.c_int),
         ("message", ctypes.c_char * 1024),
     )
+
+
+
+class psc_dictionary(ctypes.Structure):
+    struct_size: int
+    kind: int
+    n_latents: int
+    k: int
+    d_in: int
+    d_out: int
+    in_point: int
+    in_layer: int
+    in_affine: int
+    out_point: int
+    out_layer: int
+    out_affine: int
+    is_transcoder: int
+    normalizes: int
+    is_normalized: int
+    has_skip: int
+    b_dec: Address
+    b_latent: Address
+    architecture: Text
+    model_name: Text
+    in_name: Text
+    out_name: Text
+    _fields_ = (
+        ("struct_size", ctypes.c_uint32),
+        ("kind", ctypes.c_int32),
+        ("n_latents", ctypes.c_int32),
+        ("k", ctypes.c_int32),
+        ("d_in", ctypes.c_int32),
+        ("d_out", ctypes.c_int32),
+        ("in_point", ctypes.c_int32),
+        ("in_layer", ctypes.c_int32),
+        ("in_affine", ctypes.c_int32),
+        ("out_point", ctypes.c_int32),
+        ("out_layer", ctypes.c_int32),
+        ("out_affine", ctypes.c_int32),
+        ("is_transcoder", ctypes.c_int32),
+        ("normalizes", ctypes.c_int32),
+        ("is_normalized", ctypes.c_int32),
+        ("has_skip", ctypes.c_int32),
+        ("b_dec", ctypes.c_void_p),
+        ("b_latent", ctypes.c_void_p),
+        ("architecture", ctypes.c_char_p),
+        ("model_name", ctypes.c_char_p),
+        ("in_name", ctypes.c_char_p),
+        ("out_name", ctypes.c_char_p),
+    )
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__()
+        self.struct_size = ctypes.sizeof(psc_dictionary)
+        for member, value in values.items():
+            setattr(self, member, value)
+
+
+
+class psc_latents(ctypes.Structure):
+    struct_size: int
+    n_rows: int
+    first: int
+    begin: Any
+    ids: Any
+    values: Address
+    gain: Address
+    shift: Address
+    _fields_ = (
+        ("struct_size", ctypes.c_uint32),
+        ("n_rows", ctypes.c_int32),
+        ("first", ctypes.c_int64),
+        ("begin", ctypes.POINTER(ctypes.c_int64)),
+        ("ids", ctypes.POINTER(ctypes.c_int32)),
+        ("values", ctypes.c_void_p),
+        ("gain", ctypes.c_void_p),
+        ("shift", ctypes.c_void_p),
+    )
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__()
+        self.struct_size = ctypes.sizeof(psc_latents)
+        for member, value in values.items():
+            setattr(self, member, value)
+
+
+psc_latents_fn = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(psc_latents), ctypes.c_void_p)
 
 
 psc_reductions_exp_f64 = ctypes.CFUNCTYPE(
@@ -872,93 +959,6 @@ class psc_named_tensor(ctypes.Structure):
         ("shape", ctypes.c_int64 * 4),
         ("data", ctypes.c_void_p),
     )
-
-
-
-class psc_dictionary(ctypes.Structure):
-    struct_size: int
-    kind: int
-    n_latents: int
-    k: int
-    d_in: int
-    d_out: int
-    in_point: int
-    in_layer: int
-    in_affine: int
-    out_point: int
-    out_layer: int
-    out_affine: int
-    is_transcoder: int
-    is_normalized: int
-    has_skip: int
-    b_dec: Address
-    architecture: Text
-    model_name: Text
-    in_name: Text
-    out_name: Text
-    normalizes: int
-    b_latent: Address
-    _fields_ = (
-        ("struct_size", ctypes.c_uint32),
-        ("kind", ctypes.c_int32),
-        ("n_latents", ctypes.c_int32),
-        ("k", ctypes.c_int32),
-        ("d_in", ctypes.c_int32),
-        ("d_out", ctypes.c_int32),
-        ("in_point", ctypes.c_int32),
-        ("in_layer", ctypes.c_int32),
-        ("in_affine", ctypes.c_int32),
-        ("out_point", ctypes.c_int32),
-        ("out_layer", ctypes.c_int32),
-        ("out_affine", ctypes.c_int32),
-        ("is_transcoder", ctypes.c_int32),
-        ("is_normalized", ctypes.c_int32),
-        ("has_skip", ctypes.c_int32),
-        ("b_dec", ctypes.c_void_p),
-        ("architecture", ctypes.c_char_p),
-        ("model_name", ctypes.c_char_p),
-        ("in_name", ctypes.c_char_p),
-        ("out_name", ctypes.c_char_p),
-        ("normalizes", ctypes.c_int32),
-        ("b_latent", ctypes.c_void_p),
-    )
-
-    def __init__(self, **values: Any) -> None:
-        super().__init__()
-        self.struct_size = ctypes.sizeof(psc_dictionary)
-        for member, value in values.items():
-            setattr(self, member, value)
-
-
-
-class psc_latents(ctypes.Structure):
-    struct_size: int
-    n_rows: int
-    first: int
-    begin: Any
-    ids: Any
-    values: Address
-    gain: Address
-    shift: Address
-    _fields_ = (
-        ("struct_size", ctypes.c_uint32),
-        ("n_rows", ctypes.c_int32),
-        ("first", ctypes.c_int64),
-        ("begin", ctypes.POINTER(ctypes.c_int64)),
-        ("ids", ctypes.POINTER(ctypes.c_int32)),
-        ("values", ctypes.c_void_p),
-        ("gain", ctypes.c_void_p),
-        ("shift", ctypes.c_void_p),
-    )
-
-    def __init__(self, **values: Any) -> None:
-        super().__init__()
-        self.struct_size = ctypes.sizeof(psc_latents)
-        for member, value in values.items():
-            setattr(self, member, value)
-
-
-psc_latents_fn = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(psc_latents), ctypes.c_void_p)
 
 
 
@@ -2810,6 +2810,8 @@ class psc_share(ctypes.Structure):
 # All structures, for a test of their layout.
 STRUCTURES: tuple[type[ctypes.Structure], ...] = (
     psc_error,
+    psc_dictionary,
+    psc_latents,
     psc_reductions,
     psc_shard_array,
     psc_shard_options,
@@ -2826,8 +2828,6 @@ STRUCTURES: tuple[type[ctypes.Structure], ...] = (
     psc_variant,
     psc_setting,
     psc_named_tensor,
-    psc_dictionary,
-    psc_latents,
     psc_strategy,
     psc_kept_prefix,
     psc_range,
