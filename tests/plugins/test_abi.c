@@ -22,7 +22,6 @@
     X(prefix) X(matrix_rows) X(repeated) \
     X(shards_open) X(shards_rows) X(shards_write) X(shards_close) X(example) X(source_row) \
     X(read_note) X(save_tensors) \
-    X(shards_open) X(shards_rows) X(shards_write) X(shards_close) \
     X(dictionary_open) X(dictionary_encode) X(dictionary_decode) X(dictionary_vectors) \
     X(dictionary_skip)
 // clang-format on
