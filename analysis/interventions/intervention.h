@@ -102,8 +102,7 @@ void intervention_finish_values(intervention *self, psc_phase phase);
 void intervention_free_values(intervention *self);
 /* The values that a row is given: a vector, or the row of the source prompt; null for zero and a
  * factor. *none: 1: the source has no such row, and the row stays as is; -1 after an error. */
-const float *intervention_values_at(
-                                const intervention_site *site, const psc_row *row, int *none);
+const float *intervention_values_at(const intervention_site *site, const psc_row *row, int *none);
 /* Of a site whose width is the keys: floats from one head's values to the next. */
 int64_t intervention_keys_at(const intervention_site *site, const psc_row *row);
 /* Shows the run's rows (psc_rows_mode) of a site to a callback, whose payload is the site. */
