@@ -6,7 +6,7 @@
  *   knockout  score(k -> j) <- -inf for the rows k and the keys j that are named
  *
  * In runs of PSC_PHASE_SOURCE and PSC_PHASE_BASE they observe and change nothing. */
-#include "intervention.h"
+#include "intervention_latents.h"
 
 #include <float.h>
 #include <math.h>
@@ -26,6 +26,11 @@ static const char *const ofs[] = {"last", "mean", NULL};
         "at", "",                                                                                   \
             "components and hook points, joined by +: L0H3, 0_mlp_out, L*H*, blocks.0.attn.hook_z", \
             PSC_OPTION_TEXT, FIELD(at), 0, 0, NULL                                                  \
+    }
+#define SAE                                                                                        \
+    {                                                                                              \
+        "sae", "", "a sparse dictionary's folder, whose latents `at` names: L3F12+L3F40",          \
+            PSC_OPTION_TEXT, FIELD(sae), 0, 0, NULL                                                \
     }
 #define ROWS                                                                                       \
     {"rows", "all", "rows that are changed", PSC_OPTION_ROWS, FIELD(rows), 0, 0, NULL}, {          \
@@ -49,9 +54,9 @@ static const psc_option_description ABLATE_OPTIONS[] = {AT,
         "the new value: zero; mean over the text, or in `file`; resample, from a source prompt",
         PSC_OPTION_WORD, FIELD(by), 0, 0, bys},
     FILES, SOURCE("source", "1", "for by=resample: the source prompt's number", 0), ROWS, HEADS,
-    {0}};
+    SAE, {0}};
 static const psc_option_description SCALE_OPTIONS[] = {
-    AT, ALPHA("0.5", "the factor"), ROWS, HEADS, {0}};
+    AT, ALPHA("0.5", "the factor"), ROWS, HEADS, SAE, {0}};
 static const psc_option_description STEER_OPTIONS[] = {AT, ALPHA("1", "the vector's factor"), FILES,
     {"index", "",
         "one row of the tensor, from 0, such as a dictionary's feature; default: the mean",
@@ -60,7 +65,7 @@ static const psc_option_description STEER_OPTIONS[] = {AT, ALPHA("1", "the vecto
     SOURCE("minus", "2", "without `file`: the source prompt that is subtracted", 1),
     {"of", "last", "a source prompt's last row, or the mean of its rows", PSC_OPTION_WORD,
         FIELD(whole_mean), 0, 0, ofs},
-    ROWS, HEADS, {0}};
+    ROWS, HEADS, SAE, {0}};
 static const psc_option_description KNOCKOUT_OPTIONS[] = {
     {"at", "", "heads, joined by +: L0H3, L0H*, L*H*", PSC_OPTION_TEXT, FIELD(at), 0, 0, NULL},
     {"keys", "", "positions A-B, or all: the keys that are cut", PSC_OPTION_TEXT, FIELD(keys_text),
@@ -79,6 +84,7 @@ static void choose_values(intervention *self) {
     if (self->kind == INTERVENTION_ABLATE && self->by == BY_MEAN)
         self->values = file ? VALUES_FILE : VALUES_MEAN;
     if (self->kind == INTERVENTION_STEER) self->values = file ? VALUES_FILE : VALUES_CHANGE;
+    if (*self->sae) self->values = VALUES_NONE;
     if (self->values != VALUES_CHANGE) self->source[1] = -1;
     if (self->values != VALUES_CHANGE && self->values != VALUES_ROWS) self->source[0] = -1;
 }
@@ -126,7 +132,7 @@ static int open_kind(
     intervention *self = *out = host->life_alloc(context, sizeof *self);
     if (!self) return -1;
     /* Values for options that the kind's table does not have. */
-    self->file = self->tensor = self->index = self->keys_text = "";
+    self->file = self->tensor = self->index = self->keys_text = self->sae = "";
     self->heads.n = host->model(context)->n_heads;
     self->source[0] = 1;
     self->source[1] = 2;
@@ -138,6 +144,12 @@ static int open_kind(
     self->source[0]--; /* users count prompts from 1 */
     self->source[1]--;
     choose_values(self);
+    if (*self->sae) return intervention_latents_open(self);
+    if (intervention_names_latents(self->at))
+        return host->fail(context,
+            "at=%.60s names latents of a dictionary; ablate, scale and steer take them with "
+            "sae=FOLDER",
+            self->at);
     return read_keys(self) || check_options(self) || check_corpus(self) ||
            intervention_parse_sites(self) || intervention_prepare_values(self);
 }
@@ -290,6 +302,8 @@ static int begin(psc_context *context, void *state) {
     return phase == PSC_PHASE_BASE ? 0
                                    : intervention_subscribe(self,
                                          self->kind == INTERVENTION_KNOCKOUT ? on_cut : on_edit);
+    if (phase == PSC_PHASE_BASE) return 0;
+    return self->latents ? intervention_latents_subscribe(self) : subscribe(self);
 }
 
 static int end(psc_context *context, void *state, int status) {
@@ -301,7 +315,15 @@ static int end(psc_context *context, void *state, int status) {
 /* "sets L0H3 to zero" */
 static void describe(const intervention *self, char *out, size_t size) {
     const int source = self->source[0] + 1;
-    if (self->kind == INTERVENTION_SCALE)
+    if (self->latents && self->kind == INTERVENTION_STEER)
+        snprintf(out, size, "adds %g times the decoder rows of %.200s of %.200s",
+            (double)self->alpha, self->at, self->sae);
+    else if (self->latents && self->kind == INTERVENTION_SCALE)
+        snprintf(out, size, "multiplies %.200s of %.200s by %g", self->at, self->sae,
+            (double)self->alpha);
+    else if (self->latents)
+        snprintf(out, size, "sets %.200s of %.200s to zero", self->at, self->sae);
+    else if (self->kind == INTERVENTION_SCALE)
         snprintf(out, size, "multiplies %s by %g", self->at, (double)self->alpha);
     else if (self->kind == INTERVENTION_KNOCKOUT)
         snprintf(out, size, "keeps %s from attending to keys %s", self->at, self->keys_text);

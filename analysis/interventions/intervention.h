@@ -29,6 +29,7 @@ typedef enum intervention_values {
 } intervention_values;
 
 typedef struct intervention intervention;
+typedef struct intervention_latents intervention_latents; /* intervention_latents.c */
 
 /* One place of the model: a whole hook point, one head of it, or one neuron. */
 typedef struct intervention_site {
@@ -57,6 +58,7 @@ struct intervention {
     intervention_values values;
     int32_t by;                                         /* intervention_by */
     const char *at, *file, *tensor, *index, *keys_text; /* as given */
+    const char *sae;                                    /* a dictionary's folder; "": none */
     double factor;                                      /* alpha as given */
     psc_filter rows, keys;                              /* keys: those that are cut */
     psc_range layers, heads;                            /* those that are changed */
@@ -71,6 +73,7 @@ struct intervention {
     int averaged; /* the means are known */
     intervention_site *sites;
     int32_t n_sites, capacity;
+    intervention_latents *latents; /* with sae=, in place of sites */
 };
 
 /* A row of a site's tensor: n1 stretches of n2 floats, `stride` floats apart. */

@@ -1,0 +1,230 @@
+/* Edits of latents. A dictionary writes a row as x = gain (sum_i f_i d_i + b_dec) + shift + error; a
+ * transcoder its out point's row, from the f of the in point. An edit changes some f_i and nothing
+ * else, so the error stays:
+ *
+ *   ablate f'_i = 0    scale f'_i = alpha f_i    x <- x + gain sum_i (f'_i - f_i) d_i
+ *   steer  x <- x + gain alpha sum_i d_i, whether the latents are active or not
+ *
+ * c_i = gain (f'_i - f_i) is rounded twice; the latents act in ascending order, one fused
+ * multiply-add each: x <- fma(c_i, d_i, x). Latents of one option are encoded together. */
+#include "intervention_latents.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_LATENTS = 4096, ROWS_AT_ONCE = 64 };
+
+struct intervention_latents {
+    intervention *owner;
+    psc_dictionary dictionary;
+    int handle;
+    int32_t n;      /* latents */
+    int32_t *ids;   /* [n] ascending, each once */
+    float *vectors; /* [n, d_out] their rows of the decoder */
+    float *rows;    /* [ROWS_AT_ONCE, d_in] rows of an event, dense */
+    int encodes; /* c depends on the row: not if steer meets a dictionary without normalization */
+
+    /* a run */
+    float *changes;        /* [rows of the run, or 1, n]: c_i */
+    const psc_row *encode; /* the rows that are being encoded */
+};
+
+/* --- names ----------------------------------------------------------------------------------- */
+
+/* Reads "L3F12", "L*F12" or "F12" up to '+' or the end; null if the text has another form. *layer is
+ * -1 where none is named. */
+static const char *take_latent(const char *text, int32_t *layer, int32_t *latent) {
+    char *end = NULL;
+    *layer = -1;
+    if (text[0] == 'L' && text[1] == '*')
+        text += 2;
+    else if (text[0] == 'L' && text[1] >= '0' && text[1] <= '9') {
+        const long number = strtol(text + 1, &end, 10);
+        *layer = number < INT32_MAX ? (int32_t)number : INT32_MAX;
+        text = end;
+    }
+    if (text[0] != 'F' || text[1] < '0' || text[1] > '9') return NULL;
+    const long number = strtol(text + 1, &end, 10);
+    *latent = number < INT32_MAX ? (int32_t)number : INT32_MAX;
+    return *end == 0 || *end == '+' ? end : NULL;
+}
+
+int intervention_names_latents(const char *at) {
+    int32_t layer, latent;
+    return take_latent(at, &layer, &latent) != NULL;
+}
+
+static int by_number(const void *a, const void *b) {
+    const int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* at= into ids. */
+static int read_names(intervention_latents *l) {
+    const intervention *self = l->owner;
+    const psc_dictionary *d = &l->dictionary;
+    const char *p = self->at;
+    for (;;) {
+        int32_t layer, latent;
+        const char *end = take_latent(p, &layer, &latent);
+        if (!end)
+            return self->host->fail(self->context,
+                "at=%.60s is not a latent of a dictionary; with sae= write L%dF0, or several: "
+                "L%dF0+L%dF7",
+                p, (int)d->out_layer, (int)d->out_layer, (int)d->out_layer);
+        if (layer >= 0 && layer != d->out_layer)
+            return self->host->fail(self->context,
+                "at=%.60s: the dictionary %.200s is at %s; write L*F%d or its own layer", p,
+                self->sae, d->out_name, (int)latent);
+        if (latent >= d->n_latents)
+            return self->host->fail(self->context,
+                "at=%.60s: the dictionary %.200s has the latents F0 to F%d", p, self->sae,
+                (int)d->n_latents - 1);
+        if (l->n == MAX_LATENTS)
+            return self->host->fail(
+                self->context, "at= names more than %d latents", (int)MAX_LATENTS);
+        l->ids[l->n++] = latent;
+        if (!*end) break;
+        p = end + 1;
+    }
+    qsort(l->ids, (size_t)l->n, sizeof *l->ids, by_number);
+    for (int32_t i = 1; i < l->n; i++)
+        if (l->ids[i] == l->ids[i - 1])
+            return self->host->fail(
+                self->context, "at= names the latent F%d twice", (int)l->ids[i]);
+    return 0;
+}
+
+/* --- open ------------------------------------------------------------------------------------ */
+
+static int check_options(const intervention *self) {
+    const psc_host *host = self->host;
+    const psc_model_info *m = host->model(self->context);
+    if (self->by != BY_ZERO || *self->file || *self->tensor || *self->index)
+        return host->fail(self->context,
+            "sae= sets latents to zero, scales them or adds their decoder rows; it takes none of "
+            "by=, file=, tensor= and index=");
+    if (self->layers.n < m->n_layers || self->heads.n < m->n_heads)
+        return host->fail(self->context, "sae= takes neither layers= nor heads=; name the latents");
+    return 0;
+}
+
+int intervention_latents_open(intervention *self) {
+    const psc_host *host = self->host;
+    intervention_latents *l = host->life_alloc(self->context, sizeof *l);
+    if (!l || check_options(self)) return -1;
+    self->latents = l;
+    l->owner = self;
+    l->dictionary = (psc_dictionary)PSC_DICTIONARY_INIT;
+    l->handle = host->dictionary_open(self->context, self->sae, NULL, &l->dictionary);
+    if (l->handle < 0) return -1;
+    if (l->dictionary.out_affine)
+        return host->fail(self->context,
+            "the dictionary %.200s is at %s, behind a LayerNorm's gamma and beta, so its latents "
+            "cannot be edited there",
+            self->sae, l->dictionary.out_name);
+    l->encodes = self->kind != INTERVENTION_STEER || l->dictionary.is_normalized;
+    l->ids = host->life_alloc(self->context, MAX_LATENTS * sizeof *l->ids);
+    if (!l->ids || read_names(l)) return -1;
+    const uint64_t d_in = (uint64_t)l->dictionary.d_in, d_out = (uint64_t)l->dictionary.d_out;
+    l->rows = host->life_alloc(self->context, ROWS_AT_ONCE * d_in * sizeof *l->rows);
+    l->vectors = host->life_alloc(self->context, (uint64_t)l->n * d_out * sizeof *l->vectors);
+    return l->rows && l->vectors ? host->dictionary_vectors(self->context, l->handle,
+                                       PSC_DICTIONARY_DECODER, l->n, l->ids, l->vectors)
+                                 : -1;
+}
+
+/* --- a run ----------------------------------------------------------------------------------- */
+
+/* A row of an event's tensor, [N] or [H, D], into dense memory. */
+static void gather(const psc_view *t, int32_t r, float *out) {
+    const int axes3 = t->n_axes == 3;
+    const int64_t n = t->shape[t->n_axes - 1], parts = axes3 ? t->shape[1] : 1;
+    for (int64_t h = 0; h < parts; h++)
+        memcpy(out + h * n, t->data + r * t->stride[0] + (axes3 ? h * t->stride[1] : 0),
+            (size_t)n * sizeof *out);
+}
+
+/* c_i of the next rows. */
+static int take_changes(const psc_latents *latents, void *payload) {
+    intervention_latents *l = payload;
+    const intervention *self = l->owner;
+    for (int32_t r = 0; r < latents->n_rows; r++) {
+        float *change = l->changes + (int64_t)l->encode[latents->first + r].index * l->n;
+        int64_t k = latents->begin[r];
+        for (int32_t i = 0; i < l->n; i++) {
+            while (k < latents->begin[r + 1] && latents->ids[k] < l->ids[i]) k++;
+            const int active = k < latents->begin[r + 1] && latents->ids[k] == l->ids[i];
+            const float f = active ? latents->values[k] : 0.0f;
+            const float by = self->kind == INTERVENTION_STEER   ? self->alpha
+                             : self->kind == INTERVENTION_SCALE ? self->alpha * f - f
+                                                                : -f;
+            change[i] = latents->gain[r] * by;
+        }
+    }
+    return 0;
+}
+
+static int encode(intervention_latents *l, const psc_event *event) {
+    const intervention *self = l->owner;
+    const int64_t d_in = l->dictionary.d_in;
+    for (int32_t begin = 0; begin < event->n_rows; begin += ROWS_AT_ONCE) {
+        const int32_t left = event->n_rows - begin, n = left < ROWS_AT_ONCE ? left : ROWS_AT_ONCE;
+        for (int32_t r = 0; r < n; r++) gather(&event->tensor, begin + r, l->rows + r * d_in);
+        l->encode = event->rows + begin;
+        if (self->host->dictionary_encode(
+                self->context, l->handle, l->rows, d_in, n, take_changes, l))
+            return -1;
+    }
+    return 0;
+}
+
+static int on_input(const psc_event *event, void *payload) {
+    return encode(payload, event);
+}
+
+static void apply(const intervention_latents *l, const psc_view *t, int32_t r, const float *by) {
+    const int axes3 = t->n_axes == 3;
+    const int64_t n = t->shape[t->n_axes - 1], parts = axes3 ? t->shape[1] : 1;
+    for (int32_t i = 0; i < l->n; i++) {
+        const float *d = l->vectors + i * (int64_t)l->dictionary.d_out;
+        if (by[i] == 0.0f) continue;
+        for (int64_t h = 0; h < parts; h++) {
+            float *x = t->data + r * t->stride[0] + (axes3 ? h * t->stride[1] : 0);
+            for (int64_t k = 0; k < n; k++) x[k] = fmaf(by[i], d[h * n + k], x[k]);
+        }
+    }
+}
+
+static int on_edit(const psc_event *event, void *payload) {
+    intervention_latents *l = payload;
+    if (l->encodes && !l->dictionary.is_transcoder && encode(l, event)) return -1;
+    for (int32_t r = 0; r < event->n_rows; r++) {
+        const int64_t at = l->encodes ? event->rows[r].index : 0;
+        apply(l, &event->tensor, r, l->changes + at * l->n);
+    }
+    return 0;
+}
+
+int intervention_latents_subscribe(intervention *self) {
+    const psc_host *host = self->host;
+    intervention_latents *l = self->latents;
+    const psc_dictionary *d = &l->dictionary;
+    int32_t n_rows = 1;
+    if (l->encodes) host->rows(self->context, &n_rows);
+    l->changes =
+        host->run_alloc(self->context, (uint64_t)n_rows * (uint64_t)l->n * sizeof *l->changes);
+    if (!l->changes) return -1;
+    for (int32_t i = 0; !l->encodes && i < l->n; i++) l->changes[i] = self->alpha;
+    psc_filter filter = self->rows, input = self->rows;
+    filter.layers = &d->out_layer;
+    filter.n_layers = d->out_layer >= 0;
+    input.layers = &d->in_layer;
+    input.n_layers = d->in_layer >= 0;
+    if (l->encodes && d->is_transcoder &&
+        host->observe(self->context, (psc_point)d->in_point, &input, on_input, l))
+        return -1;
+    return host->edit(self->context, (psc_point)d->out_point, &filter, on_edit, l);
+}
