@@ -20,6 +20,8 @@ static const psc_option_description graph_options[] = {
         offsetof(graph_state, threshold), 0, HUGE_VAL, NULL},
     {"nodes", "120", "the most nodes that are kept", PSC_OPTION_COUNT, offsetof(graph_state, most),
         2, 2000, NULL},
+    {"sae", "", "folders of transcoders, joined by +: their latents are nodes in place of the MLPs",
+        PSC_OPTION_TEXT, offsetof(graph_state, sae), 0, 0, NULL},
     {0},
 };
 
@@ -30,7 +32,7 @@ static int graph_open(psc_context *context, const psc_host *host, void **state) 
     s->n = s->model->d_model;
     s->width = (int64_t)s->model->n_heads * s->model->d_head;
     s->m = s->model->d_mlp;
-    return 0;
+    return graph_latents_open(s);
 }
 
 /* --- retained tensors ------------------------------------------------------------------------- */
@@ -43,6 +45,7 @@ static int fetch_all(graph_state *s) {
         if (i == KEPT_MID && s->model->parallel_residual) continue;
         for (int32_t l = 0; l < (i == KEPT_EMBED ? 1 : n_layers); l++) {
             psc_event event;
+            if (i == KEPT_NORMAL2 && !s->transcoders[l]) continue;
             if (s->host->fetch(s->context, s->handles[i], i == KEPT_EMBED ? -1 : l, &event))
                 return -1;
             s->kept[i * n_layers + l] = event.tensor;
@@ -54,12 +57,19 @@ static int fetch_all(graph_state *s) {
 static int retain_all(graph_state *s) {
     static const psc_point points[KEPT_COUNT] = {PSC_HOOK_EMBED, PSC_HOOK_RESID_PRE,
         PSC_HOOK_RESID_MID, PSC_HOOK_Z, PSC_HOOK_PATTERN, PSC_HOOK_MLP_PRE, PSC_HOOK_MLP_OUT,
-        PSC_HOOK_LN1_SCALE, PSC_HOOK_LN2_SCALE};
+        PSC_HOOK_LN1_SCALE, PSC_HOOK_LN2_SCALE, PSC_HOOK_LN2_NORMALIZED};
     psc_filter filter = PSC_FILTER_INIT;
     filter.rows = PSC_ROWS_RANGE;
     filter.row_end = s->n_rows;
+    int32_t *replaced =
+        s->host->run_alloc(s->context, (uint64_t)s->model->n_layers * sizeof *replaced);
+    if (!replaced) return -1;
+    const int n_replaced = graph_latents_layers(s, replaced);
     for (int i = 0; i < KEPT_COUNT; i++) {
         if (i == KEPT_MID && s->model->parallel_residual) continue;
+        if (i == KEPT_NORMAL2 && n_replaced == 0) continue;
+        filter.layers = i == KEPT_NORMAL2 ? replaced : NULL;
+        filter.n_layers = i == KEPT_NORMAL2 ? n_replaced : 0;
         s->handles[i] = s->host->retain(s->context, points[i], &filter);
         if (s->handles[i] < 0) return -1;
     }
@@ -138,7 +148,9 @@ static int graph_run_end(psc_context *context, void *state, int status) {
         return s->host->fail(context,
             "the target %s has no token at this row; pass another row= or target",
             s->targets.targets[0].label);
-    if (fetch_all(s) || psc_directions_build(&s->targets, 0, 0, &directions)) return -1;
+    if (fetch_all(s) || graph_latents_encode(s) ||
+        psc_directions_build(&s->targets, 0, 0, &directions))
+        return -1;
     s->u = directions.u + directions.which[0] * s->n;
     s->constant = directions.constant[directions.which[0]];
     s->nodes[0] = (graph_node){.kind = NODE_LOGIT,
@@ -168,8 +180,8 @@ const psc_plugin *psc_builtin_graph(void) {
         .run_end = graph_run_end,
         .report = graph_report,
         .points = "hook_embed hook_resid_pre hook_resid_mid attn.hook_z attn.hook_pattern "
-                  "mlp.hook_pre hook_mlp_out ln1.hook_scale ln2.hook_scale ln_final.hook_scale "
-                  "hook_logits",
+                  "mlp.hook_pre hook_mlp_out ln1.hook_scale ln2.hook_scale ln2.hook_normalized "
+                  "ln_final.hook_scale hook_logits",
     };
     return &plugin;
 }

@@ -16,9 +16,13 @@ typedef enum graph_kind {
     NODE_EMBED,
     NODE_HEAD,
     NODE_ATTN_BIAS,
-    NODE_MLP,     /* level head: l_mlp_out, with b_out */
-    NODE_NEURON,  /* level neuron */
-    NODE_MLP_BIAS /* level neuron: b_out */
+    NODE_MLP,       /* level head: l_mlp_out, with b_out */
+    NODE_NEURON,    /* level neuron */
+    NODE_MLP_BIAS,  /* level neuron: b_out; of a transcoder b_dec */
+    NODE_LATENT,    /* of a transcoder; index: the latent */
+    NODE_MLP_ERROR, /* what the transcoder leaves of l_mlp_out */
+    NODE_MLP_SKIP,  /* the transcoder's linear path */
+    NODE_KINDS
 } graph_kind;
 
 typedef struct graph_node {
@@ -60,8 +64,17 @@ typedef enum graph_tensor {
     KEPT_MLP_OUT,
     KEPT_SCALE1,
     KEPT_SCALE2,
+    KEPT_NORMAL2, /* of layers with a transcoder */
     KEPT_COUNT
 } graph_tensor;
+
+/* The latents of a row that are not 0, ascending. */
+typedef struct graph_active {
+    int32_t n;
+    const int32_t *ids;
+    const float *values;
+} graph_active;
+typedef struct graph_transcoder graph_transcoder; /* graph_latents.c */
 
 typedef struct graph_state {
     psc_context *context;
@@ -70,6 +83,8 @@ typedef struct graph_state {
     psc_filter choice;
     int32_t neurons, most; /* level neuron; nodes kept at most */
     double threshold;
+    const char *sae;                /* folders of transcoders, joined by + */
+    graph_transcoder **transcoders; /* [L] null: the MLP itself */
 
     /* a run; R = the target's row + 1 */
     const psc_row *rows;
@@ -86,6 +101,7 @@ typedef struct graph_state {
     double constant; /* t_bar . beta_f */
     float *g, *mid;  /* gradients: [L + 1, R, N] at residuals, [L, R, N] at attention's write */
     float *o;        /* [L, R, H*D] W_O^T of the gradient */
+    double *sources, *sources_abs;         /* [R] inflow without a source */
     double total, total_abs, completeness; /* sums over embeddings, sources, constant */
     graph_node *nodes;                     /* [most], the target first */
     psc_top_list ranked;                   /* |flow| of the others */
@@ -108,6 +124,28 @@ void graph_center(int64_t n, const float *gamma, const float *x, double factor, 
 /* Adds a candidate. The graph keeps the `most` largest |flow| that reach the threshold. */
 void graph_offer(
     graph_state *s, graph_kind kind, int32_t layer, int32_t index, int32_t row, double flow);
+
+/* Adds an inflow without a source to a row. */
+void graph_add_source(graph_state *s, int64_t row, double x);
+
+/* --- graph_latents.c: transcoders in place of MLPs --- */
+/* In open: reads the folders of sae=. */
+int graph_latents_open(graph_state *s);
+/* The layers that have a transcoder, ascending; returns how many. */
+int graph_latents_layers(const graph_state *s, int32_t *layers);
+/* In run_end: the latents of every row. */
+int graph_latents_encode(graph_state *s);
+/* Of a layer with a transcoder: offers its nodes, and d2 [R, N] from the gradient g [R, N]. */
+int graph_latents_pull(graph_state *s, int32_t layer, const float *g, float *d2);
+/* A latent or a skip as a reader: e [N] and the node's bias. */
+int graph_latents_read(graph_state *s, graph_node *node, float *e);
+/* The most latents of a transcoder; 0 without any. */
+int64_t graph_latents_most(const graph_state *s);
+/* The activation of a latent at a row. */
+double graph_latents_value(const graph_state *s, int32_t layer, int32_t row, int32_t latent);
+/* What a latent, b_dec, the skip or the error writes [N]; out [N] is memory for it. Null after an
+ * error. */
+const float *graph_latents_write(graph_state *s, const graph_node *node, float *out);
 
 /* Pulls the target back through the network; offers every node (graph_backward.c). */
 int graph_backward(graph_state *s);

@@ -20,14 +20,7 @@ typedef struct layer_job {
     float *q, *gated;    /* [R, M] */
     float *a, *w;        /* [R, H*D], [R, N] */
     float *d2;           /* [R, N] */
-    double *sources;     /* [R] */
-    double *sources_abs; /* [R] */
 } layer_job;
-
-static void add_source(layer_job *job, int64_t row, double x) {
-    job->sources[row] += x;
-    job->sources_abs[row] += fabs(x);
-}
 
 static void gate_rows(int64_t begin, int64_t end, int32_t thread, void *payload) {
     const layer_job *job = payload;
@@ -75,9 +68,9 @@ static int pull_mlp(layer_job *job) {
         float *d2 = job->d2 + j * s->n;
         const float *g = job->g + j * s->n, *gated = job->gated + j * s->m;
         const double bias = psc_dot_striped(s->n, g, b_out);
-        add_source(job, j, bias);
-        add_source(job, j, psc_dot_striped(s->m, gated, b_in));
-        add_source(job, j, psc_dot_striped(s->n, d2, beta));
+        graph_add_source(s, j, bias);
+        graph_add_source(s, j, psc_dot_striped(s->m, gated, b_in));
+        graph_add_source(s, j, psc_dot_striped(s->n, d2, beta));
         graph_center(s->n, gamma, d2, 1.0 / (double)*graph_kept(s, KEPT_SCALE2, l, j), d2);
         if (!s->neurons) {
             const float *write = graph_kept(s, KEPT_MLP_OUT, l, j);
@@ -110,9 +103,9 @@ static int pull_heads(layer_job *job) {
     for (int32_t j = 0; j < s->n_rows; j++) {
         float *w = job->w + j * s->n;
         const double bias = psc_dot_striped(s->n, job->at + j * s->n, b_o);
-        add_source(job, j, bias);
-        add_source(job, j, psc_dot_striped(s->width, job->a + j * s->width, b_v));
-        add_source(job, j, psc_dot_striped(s->n, w, beta));
+        graph_add_source(s, j, bias);
+        graph_add_source(s, j, psc_dot_striped(s->width, job->a + j * s->width, b_v));
+        graph_add_source(s, j, psc_dot_striped(s->n, w, beta));
         graph_center(s->n, gamma, w, 1.0 / (double)*graph_kept(s, KEPT_SCALE1, l, j), w);
         graph_offer(s, NODE_ATTN_BIAS, l, 0, j, bias);
         const float *z = graph_kept(s, KEPT_Z, l, j);
@@ -128,7 +121,8 @@ static int pull_layer(layer_job *job) {
     const int64_t floats = s->n_rows * s->n, l = job->layer;
     float *mid = s->mid + l * floats, *before = s->g + l * floats;
     job->g = s->g + (l + 1) * floats;
-    if (pull_mlp(job)) return -1;
+    if (s->transcoders[l] ? graph_latents_pull(s, job->layer, job->g, job->d2) : pull_mlp(job))
+        return -1;
     for (int64_t i = 0; i < floats; i++)
         mid[i] = s->model->parallel_residual ? job->g[i] : job->g[i] + job->d2[i];
     job->at = mid;
@@ -148,11 +142,10 @@ static int make_job(layer_job *job) {
     job->a = host->run_alloc(s->context, rows * (uint64_t)s->width * size);
     job->w = host->run_alloc(s->context, rows * (uint64_t)s->n * size);
     job->d2 = host->run_alloc(s->context, rows * (uint64_t)s->n * size);
-    job->sources = host->run_alloc(s->context, rows * sizeof *job->sources);
-    job->sources_abs = host->run_alloc(s->context, rows * sizeof *job->sources_abs);
-    return job->q && job->gated && job->a && job->w && job->d2 && job->sources && job->sources_abs
-               ? 0
-               : -1;
+    s->sources = host->run_alloc(s->context, rows * sizeof *s->sources);
+    s->sources_abs = host->run_alloc(s->context, rows * sizeof *s->sources_abs);
+    return job->q && job->gated && job->a && job->w && job->d2 && s->sources && s->sources_abs ? 0
+                                                                                               : -1;
 }
 
 int graph_backward(graph_state *s) {
@@ -176,8 +169,8 @@ int graph_backward(graph_state *s) {
         const float *embed = graph_kept(s, KEPT_EMBED, -1, j);
         const double flow = psc_dot_striped(s->n, s->g + j * s->n, embed);
         graph_offer(s, NODE_EMBED, -1, 0, j, flow);
-        s->total += flow + job.sources[j];
-        s->total_abs += fabs(flow) + job.sources_abs[j];
+        s->total += flow + s->sources[j];
+        s->total_abs += fabs(flow) + s->sources_abs[j];
     }
     const double z = (double)s->logit[0] - (double)s->logit[1];
     s->completeness = fabs(z - s->total) / (1.0 + s->total_abs);

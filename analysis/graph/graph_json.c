@@ -49,14 +49,17 @@ static json_t *text_of(psc_growing *t) {
 /* --- names and numbers ----------------------------------------------------------------------- */
 
 /* (layer + 1) 10^d + n, 10^d above every token id and every n: head n, neuron H + n, then a layer's
- * attn_bias, mlp_out, mlp_bias. The page keeps a reader's own labels by this number. */
+ * attn_bias, mlp_out, mlp_bias, mlp_error, mlp_skip, its latents. The page keeps a reader's own labels
+ * by this number. */
 static int64_t feature_of(const graph_state *s, const graph_node *node) {
     const int64_t heads = s->model->n_heads, last = heads + s->model->d_mlp;
-    const int64_t numbers[] = {0, 0, node->index, last, last + 1, heads + node->index, last + 2};
+    const int64_t numbers[] = {0, 0, node->index, last, last + 1, heads + node->index, last + 2,
+        last + 5 + node->index, last + 3, last + 4};
+    const int64_t most = last + 5 + graph_latents_most(s);
     int64_t unit = 10;
     if (node->kind == NODE_EMBED) return s->rows[node->row].token;
     if (node->kind == NODE_LOGIT) return s->targets.ids[0];
-    while (unit <= last + 2 || unit <= s->model->d_vocab) unit *= 10;
+    while (unit <= most || unit <= s->model->d_vocab) unit *= 10;
     return (node->layer + 1) * unit + numbers[node->kind];
 }
 
@@ -121,8 +124,12 @@ static json_t *caption(const graph_state *s, const graph_node *node) {
 /* --- nodes and links ------------------------------------------------------------------------- */
 
 static json_t *node_object(const graph_state *s, const graph_node *node, double influence) {
-    static const char *const types[] = {
-        "logit", "embedding", "attention head", "bias", "mlp", "neuron", "bias"};
+    static const char *const types[] = {"logit", "embedding", "attention head", "bias", "mlp",
+        "neuron", "bias", "cross layer transcoder", "mlp reconstruction error",
+        "mlp skip connection"};
+    const double activation = node->kind == NODE_LATENT
+                                  ? graph_latents_value(s, node->layer, node->row, node->index)
+                                  : node->flow;
     const int logit = node->kind == NODE_LOGIT;
     char id[ID_BYTES], layer[ID_BYTES];
     id_of(id, s, node);
@@ -131,7 +138,7 @@ static json_t *node_object(const graph_state *s, const graph_node *node, double 
         id, "jsNodeId", id, "feature", (json_int_t)feature_of(s, node), "layer", layer, "ctx_idx",
         (int)node->row, "feature_type", types[node->kind], "token_prob",
         real(logit ? probability(s, 0) : 0.0), "is_target_logit", logit, "run_idx", 0,
-        "reverse_ctx_idx", 0, "influence", real(influence), "activation", real(node->flow), "clerp",
+        "reverse_ctx_idx", 0, "influence", real(influence), "activation", real(activation), "clerp",
         caption(s, node));
 }
 
@@ -255,9 +262,9 @@ static json_t *model_name(const graph_state *s) {
 
 static json_t *settings(const graph_state *s) {
     char name[PSC_TARGET_NAME];
-    return json_pack("{s:s, s:s, s:i, s:o, s:i}", "level", s->neurons ? "neuron" : "head", "target",
-        psc_target_name(&s->targets, 0, 0, name), "row", (int)s->n_rows - 1, "threshold",
-        real(s->threshold), "nodes", (int)s->most);
+    return json_pack("{s:s, s:s, s:i, s:o, s:i, s:s}", "level", s->neurons ? "neuron" : "head",
+        "target", psc_target_name(&s->targets, 0, 0, name), "row", (int)s->n_rows - 1, "threshold",
+        real(s->threshold), "nodes", (int)s->most, "sae", s->sae);
 }
 
 static json_t *metadata(const graph_state *s) {
@@ -270,16 +277,19 @@ static json_t *metadata(const graph_state *s) {
         graph_put_token(&token, QUOTE_NONE, s, s->rows[r].token);
         complete = json_array_append_new(tokens, text_of(&token)) == 0;
     }
-    json_t *text = text_of(&prompt);
-    if (!complete) {
+    json_t *text = text_of(&prompt), *list = json_array();
+    for (const char *p = s->sae; *p && list && complete; p += strcspn(p, "+"), p += *p == '+')
+        complete = json_array_append_new(list, json_stringn(p, strcspn(p, "+"))) == 0;
+    if (!complete || !list) {
         json_decref(tokens);
         json_decref(text);
+        json_decref(list);
         return NULL;
     }
-    return json_pack("{s:s, s:o, s:s, s:[], s:f, s:o, s:o, s:{s:{s:s}}, s:o}", "slug", "graph",
-        "scan", model_name(s), "model_hash", s->model->hash, "transcoder_list", "node_threshold",
-        1.0, "prompt", text, "prompt_tokens", tokens, "info", "generator", "name", "pythiascope",
-        "generation_settings", settings(s));
+    return json_pack("{s:s, s:o, s:s, s:o, s:f, s:o, s:o, s:{s:{s:s}}, s:o}", "slug", "graph",
+        "scan", model_name(s), "model_hash", s->model->hash, "transcoder_list", list,
+        "node_threshold", 1.0, "prompt", text, "prompt_tokens", tokens, "info", "generator", "name",
+        "pythiascope", "generation_settings", settings(s));
 }
 
 void graph_json(const graph_state *s, psc_growing *t) {

@@ -4,6 +4,7 @@
  *   head (l,h,k)   e = P(gamma1 * W_V,h^T o_k)               s = A_kj/sigma1_j for j <= k
  *   MLP (l,j)      e = P(gamma2 * W_in^T(Phi * W_out^T g_j))    s = 1/sigma2_j
  *   neuron         the same with its own row of W_in
+ *   latent, skip   of a transcoder: graph_latents.c
  *
  * and a writer's link is s_R(row) e_R . c: of a head z . (W_O^T e_R), of a neuron g(a) W_out^T e_R.
  * All readers are pulled back together. At every node in + bias = flow is checked, with in taken
@@ -20,6 +21,7 @@ typedef struct linker {
     float *hidden;            /* [nodes, max(M, N)] */
     float *g, *m;             /* [nodes, N] of a layer's MLP readers */
     float *gate;              /* [M] */
+    float *write;             /* [N] of a writer of a transcoder */
     int32_t *list;            /* [nodes] a layer's readers */
     const float *b_o, *b_out; /* [N] of the writers' layer */
 } linker;
@@ -27,7 +29,9 @@ typedef struct linker {
 /* Whether the writer's layer and kind are upstream of the reader. */
 static int reads(const graph_state *s, const graph_node *reader, const graph_node *writer) {
     if (writer->kind == NODE_LOGIT || reader->kind == NODE_EMBED) return 0;
-    if (reader->kind == NODE_ATTN_BIAS || reader->kind == NODE_MLP_BIAS) return 0;
+    if (reader->kind == NODE_ATTN_BIAS || reader->kind == NODE_MLP_BIAS ||
+        reader->kind == NODE_MLP_ERROR)
+        return 0;
     if (reader->kind == NODE_LOGIT || writer->layer < reader->layer) return 1;
     const int attention = writer->kind == NODE_HEAD || writer->kind == NODE_ATTN_BIAS;
     return !s->model->parallel_residual && attention && writer->layer == reader->layer &&
@@ -88,6 +92,17 @@ static void hidden_row(linker *k, const graph_node *node, float *hidden) {
         hidden[i] = node->kind == NODE_MLP || i == node->index ? hidden[i] * k->gate[i] : 0.0f;
 }
 
+static int latent_readers(linker *k, int32_t layer) {
+    graph_state *s = k->s;
+    for (int32_t i = 0; i < s->n_nodes; i++) {
+        graph_node *node = &s->nodes[i];
+        if ((node->kind == NODE_LATENT || node->kind == NODE_MLP_SKIP) && node->layer == layer &&
+            graph_latents_read(s, node, k->e + i * s->n))
+            return -1;
+    }
+    return 0;
+}
+
 static int mlp_readers(linker *k, int32_t layer) {
     graph_state *s = k->s;
     const psc_host *host = s->host;
@@ -123,7 +138,8 @@ static void check_readers(linker *k) {
     graph_state *s = k->s;
     for (int32_t i = 0; i < s->n_nodes; i++) {
         graph_node *node = &s->nodes[i];
-        if (node->kind != NODE_HEAD && node->kind != NODE_MLP && node->kind != NODE_NEURON)
+        if (node->kind != NODE_HEAD && node->kind != NODE_MLP && node->kind != NODE_NEURON &&
+            node->kind != NODE_LATENT && node->kind != NODE_MLP_SKIP)
             continue;
         const int after_attention = node->kind != NODE_HEAD && !s->model->parallel_residual;
         double sum = node->bias, sum_abs = fabs(node->bias), largest = 0.0;
@@ -144,11 +160,13 @@ static void check_readers(linker *k) {
 
 /* --- links ----------------------------------------------------------------------------------- */
 
-static double written(const linker *k, int32_t reader, const graph_node *w) {
+/* write: null, or what a writer of a transcoder writes [N]. */
+static double written(const linker *k, int32_t reader, const graph_node *w, const float *write) {
     const graph_state *s = k->s;
     const int64_t size = s->model->d_head;
     const float *e = k->e + reader * s->n;
     float pre, gate;
+    if (write) return psc_dot_striped(s->n, e, write);
     switch (w->kind) {
     case NODE_EMBED:
         return psc_dot_striped(s->n, e, graph_kept(s, KEPT_EMBED, -1, w->row));
@@ -191,11 +209,14 @@ static int layer_links(linker *k, int32_t layer) {
     for (int32_t w = 0; w < s->n_nodes; w++) {
         const graph_node *writer = &s->nodes[w];
         if (writer->kind == NODE_LOGIT || writer->layer != layer) continue;
+        const int replaced = writer->kind >= NODE_MLP && s->transcoders[layer];
+        const float *write = replaced ? graph_latents_write(s, writer, k->write) : NULL;
+        if (replaced && !write) return -1;
         for (int32_t r = 0; r < s->n_nodes; r++) {
             const graph_node *reader = &s->nodes[r];
             if (!reads(s, reader, writer)) continue;
             const double by = factor(s, reader, writer->row);
-            if (by != 0.0) add_link(s, w, r, by * written(k, r, writer));
+            if (by != 0.0) add_link(s, w, r, by * written(k, r, writer, write));
         }
     }
     return 0;
@@ -212,9 +233,13 @@ static int make_linker(linker *k) {
     k->g = host->run_alloc(s->context, nodes * n * size);
     k->m = host->run_alloc(s->context, nodes * n * size);
     k->gate = host->run_alloc(s->context, (uint64_t)s->m * size);
+    k->write = host->run_alloc(s->context, n * size);
     k->list = host->run_alloc(s->context, nodes * sizeof *k->list);
     s->links = host->run_alloc(s->context, nodes * nodes * sizeof *s->links);
-    return k->e && k->heads && k->hidden && k->g && k->m && k->gate && k->list && s->links ? 0 : -1;
+    return k->e && k->heads && k->hidden && k->g && k->m && k->gate && k->write && k->list &&
+                   s->links
+               ? 0
+               : -1;
 }
 
 int graph_make_links(graph_state *s) {
@@ -223,7 +248,7 @@ int graph_make_links(graph_state *s) {
     memcpy(k.e, s->u, (size_t)s->n * sizeof *k.e);
     s->nodes[0].bias = s->constant;
     for (int32_t l = 0; l < s->model->n_layers; l++)
-        if (head_readers(&k, l) || mlp_readers(&k, l)) return -1;
+        if (head_readers(&k, l) || mlp_readers(&k, l) || latent_readers(&k, l)) return -1;
     check_readers(&k);
     for (int32_t l = -1; l < s->model->n_layers; l++)
         if (layer_links(&k, l)) return -1;

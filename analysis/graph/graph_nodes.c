@@ -15,6 +15,11 @@ void graph_center(int64_t n, const float *gamma, const float *x, double factor, 
     for (int64_t i = 0; i < n; i++) y[i] = (float)(((double)y[i] - mean) * factor);
 }
 
+void graph_add_source(graph_state *s, int64_t row, double x) {
+    s->sources[row] += x;
+    s->sources_abs[row] += fabs(x);
+}
+
 /* The target is node 0; the largest follow, ties in the order of their offers. */
 void graph_offer(
     graph_state *s, graph_kind kind, int32_t layer, int32_t index, int32_t row, double flow) {

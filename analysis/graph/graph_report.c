@@ -8,14 +8,22 @@
 #include <math.h>
 #include <stdio.h>
 
-static const char *const kind_names[] = {
-    "logit", "embed", "head", "attn_bias", "mlp", "neuron", "mlp_bias"};
+static const char *const kind_names[] = {"logit", "embed", "head", "attn_bias", "mlp", "neuron",
+    "mlp_bias", "latent", "mlp_error", "mlp_skip"};
 
 void graph_name(const graph_state *s, const graph_node *node, char *out, uint64_t size) {
     static const psc_component_kind kinds[] = {PSC_COMPONENT_EMBED, PSC_COMPONENT_EMBED,
         PSC_COMPONENT_HEAD, PSC_COMPONENT_ATTN_BIAS, PSC_COMPONENT_MLP_OUT, PSC_COMPONENT_NEURON,
         PSC_COMPONENT_MLP_BIAS};
     const char *label = "logit";
+    if (node->kind == NODE_LATENT) {
+        snprintf(out, size, "L%dF%d@%d", (int)node->layer, (int)node->index, (int)node->row);
+        return;
+    }
+    if (node->kind == NODE_MLP_ERROR || node->kind == NODE_MLP_SKIP) {
+        snprintf(out, size, "%d_%s@%d", (int)node->layer, kind_names[node->kind], (int)node->row);
+        return;
+    }
     if (node->kind != NODE_LOGIT)
         label = s->host->label(s->context, kinds[node->kind], node->layer, node->index);
     snprintf(out, size, "%s@%d", label ? label : "?", (int)node->row);
@@ -52,8 +60,8 @@ static int node_arrays(graph_state *s) {
     }
     for (int32_t i = 0; i < s->n_nodes; i++) {
         const graph_node *node = &s->nodes[i];
-        const int source =
-            node->kind == NODE_EMBED || node->kind == NODE_ATTN_BIAS || node->kind == NODE_MLP_BIAS;
+        const int source = node->kind == NODE_EMBED || node->kind == NODE_ATTN_BIAS ||
+                           node->kind == NODE_MLP_BIAS || node->kind == NODE_MLP_ERROR;
         w[0][i] = (int32_t)node->kind;
         w[1][i] = node->layer;
         w[2][i] = node->index;
@@ -94,7 +102,7 @@ int graph_arrays(graph_state *s) {
     char name[PSC_TARGET_NAME];
     double kept = 0.0;
     for (int32_t i = 1; i < s->n_nodes; i++) kept += fabs(s->nodes[i].flow);
-    for (int i = 0; i <= NODE_MLP_BIAS; i++)
+    for (int i = 0; i < NODE_KINDS; i++)
         if (host->append_text(s->context, "kinds", kind_names[i])) return -1;
     return make_axes(s) || node_arrays(s) || link_arrays(s) ||
            host->value_text(s->context, "target", psc_target_name(&s->targets, 0, 0, name)) ||
