@@ -84,6 +84,9 @@ int graph_latents_open(graph_state *s) {
         char *path = s->host->life_alloc(s->context, n + 1);
         if (!path) return -1;
         memcpy(path, p, n);
+        if (n == 0 || (p[n] && !p[n + 1]))
+            return s->host->fail(
+                s->context, "sae=%.200s names no folder %s +", s->sae, n == 0 ? "before" : "after");
         if (open_one(s, path)) return -1;
         p += n + (p[n] == '+');
     }

@@ -235,6 +235,7 @@ Test(graph, json_of_hostile_values) {
     graph_node nodes[] = {{.kind = NODE_LOGIT, .flow = NAN},
         {.kind = NODE_HEAD, .layer = 1, .index = 2, .flow = -INFINITY}};
     graph_link link = {.source = 1, .target = 0, .weight = INFINITY};
+    graph_transcoder *none[] = {NULL, NULL};
     graph_state state = {.host = &host,
         .model = &info,
         .rows = &row,
@@ -243,7 +244,9 @@ Test(graph, json_of_hostile_values) {
         .n_nodes = 2,
         .links = &link,
         .n_links = 1,
-        .threshold = 0.5};
+        .threshold = 0.5,
+        .sae = "",
+        .transcoders = none};
     state.targets.targets = &target;
     state.targets.ids = ids;
     cr_assert_eq(graph_write(&state), 0);
