@@ -32,6 +32,7 @@ typedef struct scenario {
 #define DIRECTIONS PSC_SOURCE_DIR "/tests/golden/directions/parallel_f32_values.safetensors"
 #define LABELS PSC_SOURCE_DIR "/tests/golden/structure/own.conllu"
 #define DICTIONARY "path=" PSC_SOURCE_DIR "/tests/golden/sae/"
+#define SAE "sae=" PSC_SOURCE_DIR "/tests/golden/sae/"
 #define TUNED PSC_SOURCE_DIR "/tests/golden/lens/tuned_parallel_f32"
 
 static const scenario scenarios[] = {
@@ -68,6 +69,7 @@ static const scenario scenarios[] = {
     {"graph", "threshold=0", RUN, PARALLEL, NULL},
     {"graph", "level=neuron,threshold=0,nodes=40", RUN, SEQUENTIAL, NULL},
     {"graph", "threshold=0", RUN, NO_BIAS, NULL},
+    {"graph", "threshold=0,nodes=60," SAE "skip_transcoder", RUN, SEQUENTIAL, NULL},
     {"edges", "rows=all,by=norm", RUN, PARALLEL, NULL},
     {"edges", "carry=yes", RUN, NO_BIAS, NULL},
     {"roles", "angles=all", RUN, PARALLEL, NULL},
@@ -106,7 +108,10 @@ static const scenario scenarios[] = {
     {"ablate", "at=L*H*+embed,by=mean", PHASES, PARALLEL, "effects "},
     {"ablate", "at=L0H1,by=resample", PHASES, SEQUENTIAL, NULL},
     {"ablate", "at=L0H1+1_mlp_out,by=mean,file=" VALUES, RUN, PARALLEL, NULL},
+    {"ablate", "at=L0F3+F4," SAE "transcoder", RUN, PARALLEL, NULL},
+    {"ablate", "at=F3," SAE "hook_z", CORPUS, PARALLEL, NULL},
     {"scale", "at=L0N3+blocks.1.attn.hook_pattern", RUN, PARALLEL, NULL},
+    {"steer", "at=L0F3," SAE "constant_norm", PHASES, SEQUENTIAL, NULL},
     {"steer", "at=blocks.1.hook_resid_pre,of=mean", PHASES, PARALLEL, NULL},
     {"knockout", "at=L*H*,keys=1,rows=2-4", RUN, PARALLEL, NULL},
     {"patch", "at=blocks.0.hook_resid_post+blocks.1.attn.hook_attn_scores", PHASES, PARALLEL, NULL},
