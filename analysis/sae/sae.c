@@ -14,6 +14,7 @@
 #include <string.h>
 
 static const char *const loss_words[] = {"auto", "yes", "no", NULL};
+static const char *const yes_words[] = {"no", "yes", NULL};
 static const psc_option_description sae_options[] = {
     {"path", "", "the folder of a dictionary: SAELens's or sparsify's cfg.json and its weights",
         PSC_OPTION_TEXT, offsetof(sae_state, path), 0, 0, NULL},
@@ -34,6 +35,8 @@ static const psc_option_description sae_options[] = {
         offsetof(sae_state, contexts), 1, 64, NULL},
     {"loss", "auto", "loss recovered, by two more runs of each window; auto: of a text only",
         PSC_OPTION_WORD, offsetof(sae_state, loss), 0, 0, loss_words},
+    {"shares", "no", "the latents' shares of the targets' logits, beside the dictionary's error",
+        PSC_OPTION_WORD, offsetof(sae_state, shared), 0, 0, yes_words},
     {0},
 };
 
@@ -79,6 +82,18 @@ static int find_affine(sae_state *s) {
                : 0;
 }
 
+static int open_shares(sae_state *s) {
+    if (!s->shared) return 0;
+    if (s->corpus)
+        return s->host->fail(s->context, "shares=yes is of a text; over a corpus leave it out");
+    s->shares = (sae_shares){.context = s->context,
+        .host = s->host,
+        .handle = s->handle,
+        .dictionary = &s->d,
+        .top = s->top};
+    return sae_shares_check(&s->shares);
+}
+
 static int sae_open(psc_context *context, const psc_host *host, void **state) {
     sae_state *s;
     if (PSC_OPEN_STATE(s, state, context, host)) return -1;
@@ -91,7 +106,8 @@ static int sae_open(psc_context *context, const psc_host *host, void **state) {
             context, "path is missing; path=FOLDER names the folder of a sparse dictionary");
     s->d = (psc_dictionary)PSC_DICTIONARY_INIT;
     s->handle = host->dictionary_open(context, s->path, *s->point ? s->point : NULL, &s->d);
-    if (s->handle < 0 || parse_latents(s) || check_order(s) || find_affine(s)) return -1;
+    if (s->handle < 0 || parse_latents(s) || check_order(s) || find_affine(s) || open_shares(s))
+        return -1;
     return s->corpus ? sae_contexts_open(s) : 0;
 }
 
@@ -109,6 +125,7 @@ static int sae_run_begin(psc_context *context, void *state) {
     sae_state *s = state;
     (void)context;
     if (sae_rows_begin(s) || (s->corpus && sae_contexts_begin(s)) || sae_loss_begin(s) ||
+        (s->shared && sae_shares_begin(&s->shares, &s->rows)) ||
         observe(s, s->d.in_point, s->d.in_layer, sae_on_in))
         return -1;
     return s->d.is_transcoder ? observe(s, s->d.out_point, s->d.out_layer, sae_on_out) : 0;
@@ -131,7 +148,9 @@ static int sae_run_end(psc_context *context, void *state, int status) {
     (void)context;
     if (status) return 0;
     if (sae_loss_compute(s)) return -1;
-    return s->corpus ? add_totals(s) : 0;
+    if (s->corpus) return add_totals(s);
+    if (psc_rows_axis(s->context, s->host, "rows", &s->rows)) return -1;
+    return s->shared ? sae_shares_end(&s->shares) : 0;
 }
 
 static int sae_report(psc_context *context, void *state) {

@@ -7,6 +7,7 @@
 
 #include "common.h"
 #include "moments.h"
+#include "sae_shares.h"
 #include "top.h"
 
 enum { SAE_LISTED = 32, SAE_AUTO = 5, SAE_MOST = 4096 };
@@ -42,6 +43,7 @@ typedef struct sae_state {
     const psc_model_info *model;
     const char *path, *point, *named; /* options */
     int32_t from, top, contexts, loss;
+    int32_t shared; /* shares=yes */
     psc_filter choice;
     int32_t n_listed;
     int32_t listed[SAE_LISTED]; /* latents of the option `latent`; over a corpus also auto */
@@ -72,6 +74,8 @@ typedef struct sae_state {
     double *scratch;     /* [rows of the run] */
     psc_change *changes; /* [sequences, 2] */
     psc_variant *variants;
+
+    sae_shares shares; /* of a text, with shares=yes */
 
     /* over documents */
     int sums, counts, mean, fires_handle, context_handle;

@@ -90,9 +90,7 @@ static int put_rows(sae_state *s) {
     static const char *const axes[] = {"rows", "rank"};
     const psc_host *host = s->host;
     const int64_t n = s->rows.n, top = s->top;
-    if (psc_rows_axis(s->context, host, "rows", &s->rows) ||
-        psc_count_axis(s->context, host, "rank", 0, top))
-        return -1;
+    if (psc_count_axis(s->context, host, "rank", 0, top)) return -1;
     int32_t *ids = host->array(s->context, "latent_ids", PSC_I32, 2, axes);
     float *values = host->array(s->context, "latent_values", PSC_F32, 2, axes);
     int32_t *active = host->array(s->context, "active", PSC_I32, 1, axes);
@@ -156,5 +154,6 @@ int sae_report_text(sae_state *s) {
         for (int i = 0; i < SAE_COUNTS; i++) all.counts[i] += t->counts[i];
         for (int32_t i = 0; i < s->d.d_out; i++) all.sum[i] += t->sum[i];
     }
-    return sae_figures(s, &all) || put_rows(s) || put_listed(s) || show_last(s);
+    return sae_figures(s, &all) || put_rows(s) || put_listed(s) || show_last(s) ||
+           (s->shared && sae_shares_report(&s->shares));
 }
