@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import pythiascope
 from neox import read_tensors, write_tensors
-from program import TEXT, run_program
+from program import TEXT, check_same, run_program
 from pythiascope import InputError, Model, PluginError, ablate, knockout, patch, scale, steer
 from pythiascope.instruments.interventions import Combined, Intervention, Plan, combined
 
@@ -74,6 +74,9 @@ BAD: list[tuple[Callable[[], Intervention], str]] = [
     (lambda: steer("L0H0", [1.0], plus=SUN), "a vector, a file, or the prompts"),
     (lambda: steer("L0H0", [float("inf")]), "not finite"),
     (lambda: steer("L0H0", []), "the vector is empty"),
+    (lambda: steer("L0F1", plus=SUN, sae="x"), "or a latent with sae"),
+    (lambda: scale("L0H0", sae="x"), "write one like L3F12 with sae="),
+    (lambda: scale("L0F3"), "is not a place"),
     (lambda: knockout("embed", 1), "write one like L0H3, L0H"),
     (lambda: knockout("L0H0", -2), "keys=-2"),
     (lambda: patch("L0H0", source=-1), "source=-1"),
@@ -161,6 +164,47 @@ def test_a_vector_is_a_file_for_the_run(model: Model, tmp_path: Path) -> None:
     del change, found
     gc.collect()
     assert not os.path.exists(name)
+
+
+def write_dictionary(folder: Path, n: int, point: str) -> dict[str, np.ndarray[Any, Any]]:
+    """A random SAE of 40 latents in SAELens's layout."""
+    rng = np.random.default_rng(7)
+    tensors = {
+        "W_enc": rng.normal(size=(n, 40)) / n**0.5,
+        "b_enc": rng.normal(size=40) / 10,
+        "W_dec": rng.normal(size=(40, n)) / n**0.5,
+        "b_dec": rng.normal(size=n) / 10,
+    }
+    tensors = {name: value.astype(np.float32) for name, value in tensors.items()}
+    folder.mkdir()
+    write_tensors(folder / "sae_weights.safetensors", tensors)
+    config = {"architecture": "standard", "d_in": n, "d_sae": 40, "hook_name": point}
+    (folder / "cfg.json").write_text(json.dumps(config))
+    return tensors
+
+
+def test_latents_of_a_dictionary(model: Model, program: str, tmp_path: Path) -> None:
+    """What a hook that encodes the row itself makes of the logits, and the program's bits."""
+    place, text, folder = "blocks.1.hook_resid_pre", "once upon a time", tmp_path / "sae"
+    w = write_dictionary(folder, model.cfg.d_model, place)
+    ids = [3, 17]
+
+    def edit(x: Any, hook: Any) -> Any:
+        f = np.maximum((x - w["b_dec"]) @ w["W_enc"] + w["b_enc"], 0)[..., ids]
+        return x + (factor - 1) * f @ w["W_dec"][ids]
+
+    for factor, change in [
+        (0.0, ablate("L1F3+L*F17", sae=folder)),
+        (2.5, scale(["F17", "F3"], 2.5, sae=str(folder))),
+    ]:
+        found = model.analyze(text, capture="hook_logits", interventions=change)["hook_logits"]
+        wanted = model.run_with_hooks(text, fwd_hooks=[(place, edit)])
+        assert np.abs(found.values - np.asarray(wanted)[0]).max() < 1e-4
+        kind, at = change.kind, change.options["at"]
+        option = f"{at}:sae={folder}" + (f",alpha={factor}" if factor else "")
+        (tmp_path / kind).mkdir()
+        result = model.effects(text, interventions=change)
+        check_same(result, tmp_path / kind, "analyze", "--text", text, f"--{kind}", option)
 
 
 def test_a_feature_of_a_dictionary_is_the_vector_alone(

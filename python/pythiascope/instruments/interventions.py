@@ -39,6 +39,7 @@ KINDS = ("ablate", "scale", "steer", "knockout", "patch", "direction")
 _NUMBER = r"(?:\d{1,8}|\*)"
 _PLACE = re.compile(rf"embed|L{_NUMBER}[HN]{_NUMBER}|{_NUMBER}_(?:attn|mlp)_out")
 _HEAD = re.compile(rf"L{_NUMBER}H{_NUMBER}")
+_LATENT = re.compile(rf"(?:L{_NUMBER})?F\d{{1,8}}")
 _PROMPTS = ("source", "plus", "minus")
 
 
@@ -59,7 +60,8 @@ class Intervention:
                 self.prompts[key] = rest.pop(key)
         given = {k: v for k, v in rest.items() if v is not None}
         given = {k: v for k, v in given.items() if v != default_of(table.option(k))}
-        self.options = {"at": _places(kind, at), **option_texts(table, given)}
+        places = _places(kind, at, _LATENT if "sae" in given else None)
+        self.options = {"at": places, **option_texts(table, given)}
         self._keep: list[Any] = []  # files that live as long as this
 
     def __add__(self, other: Interventions) -> Combined:
@@ -117,6 +119,7 @@ def ablate(
     rows: Rows = "all",
     layers: Layers = "all",
     heads: Heads = "all",
+    sae: str | os.PathLike[str] | None = None,
 ) -> Intervention:
     """Sets components to zero, to a mean, or to another prompt's rows.
 
@@ -131,6 +134,7 @@ def ablate(
         rows: The rows that are changed: "all", "last", a position or a range.
         layers: Restricts at to these layers.
         heads: Restricts at to these heads.
+        sae: The folder of a sparse dictionary, whose latents at names: "L3F12", or "F12".
 
     Raises:
         InputError: A place or an option does not fit.
@@ -139,7 +143,7 @@ def ablate(
         raise InputError(f"ablate: source= needs by='resample', not by={by!r}")
     if file is not None and by != "mean":
         raise InputError(f"ablate: file= needs by='mean', not by={by!r}")
-    values = {"by": by, "source": source, "file": file, "tensor": tensor}
+    values = {"by": by, "source": source, "file": file, "tensor": tensor, "sae": sae}
     return Intervention("ablate", at, {**values, "rows": rows, "layers": layers, "heads": heads})
 
 
@@ -150,6 +154,7 @@ def scale(
     rows: Rows = "all",
     layers: Layers = "all",
     heads: Heads = "all",
+    sae: str | os.PathLike[str] | None = None,
 ) -> Intervention:
     """Multiplies components by alpha.
 
@@ -160,11 +165,12 @@ def scale(
         rows: The rows that are changed: "all", "last", a position or a range.
         layers: Restricts at to these layers.
         heads: Restricts at to these heads.
+        sae: The folder of a sparse dictionary, whose latents at names: "L3F12", or "F12".
 
     Raises:
         InputError: A place or an option does not fit.
     """
-    values = {"alpha": alpha, "rows": rows, "layers": layers, "heads": heads}
+    values = {"alpha": alpha, "rows": rows, "layers": layers, "heads": heads, "sae": sae}
     return Intervention("scale", at, values)
 
 
@@ -182,8 +188,9 @@ def steer(
     rows: Rows = "all",
     layers: Layers = "all",
     heads: Heads = "all",
+    sae: str | os.PathLike[str] | None = None,
 ) -> Intervention:
-    """Adds alpha times a vector, or alpha times the difference of two source prompts.
+    """Adds alpha times a vector, a latent's row, or the difference of two source prompts.
 
     Args:
         at: "L0H3", "0_mlp_out", "L0N12", "embed" or a hook point; several as a list or joined by
@@ -201,19 +208,22 @@ def steer(
         rows: The rows that are changed: "all", "last", a position or a range.
         layers: Restricts at to these layers.
         heads: Restricts at to these heads.
+        sae: The folder of a sparse dictionary, whose latents at names: "L3F12", or "F12".
 
     Raises:
         InputError: A place or an option does not fit.
     """
     prompts = plus is not None or minus is not None
-    if (vector is not None) + (file is not None) + prompts > 1:
-        raise InputError("steer: give a vector, a file, or the prompts plus and minus")
+    if (vector is not None) + (file is not None) + (sae is not None) + prompts > 1:
+        raise InputError(
+            "steer: give a vector, a file, or the prompts plus and minus, or a latent with sae"
+        )
     keep = None
     if vector is not None:
         keep = _VectorFile(vector)
         file, tensor = keep.name, "vector"
     values = {"alpha": alpha, "plus": plus, "minus": minus, "of": of, "file": file, "index": index}
-    filters = {"tensor": tensor, "rows": rows, "layers": layers, "heads": heads}
+    filters = {"tensor": tensor, "rows": rows, "layers": layers, "heads": heads, "sae": sae}
     made = Intervention("steer", at, {**values, **filters})
     if keep is not None:
         made._keep.append(keep)
@@ -385,17 +395,24 @@ class _VectorFile:
         SHOWN_AS.pop(f"file={getattr(self, 'name', '')}: tensor vector", None)
 
 
-def _places(kind: str, at: At) -> str:
-    """at= as the plugin takes it: places joined by +; InputError for one that is none."""
+def _places(kind: str, at: At, latent: re.Pattern[str] | None) -> str:
+    """at= as the plugin takes it: places joined by +; InputError for one that is none.
+
+    latent: the pattern of a dictionary's latents, if they are the places.
+    """
     places: Sequence[Any] = at.split("+") if isinstance(at, str) else at
     if not isinstance(places, (list, tuple)):
         places = (at,)
-    pattern = _HEAD if kind == "knockout" else _PLACE
+    pattern = latent or (_HEAD if kind == "knockout" else _PLACE)
     for place in places:
-        if isinstance(place, str) and (pattern.fullmatch(place) or _is_point(kind, place)):
+        if isinstance(place, str) and (
+            pattern.fullmatch(place) or (not latent and _is_point(kind, place))
+        ):
             continue
         examples = "L0H3, L0H* or L*H*"
-        if kind != "knockout":
+        if latent:
+            examples = "L3F12 with sae="
+        elif kind != "knockout":
             examples = "L0H3, L0N12, 0_attn_out, 0_mlp_out, embed, or blocks.0.hook_resid_pre"
         raise InputError(f"{kind}: at={place!r} is not a place; write one like {examples}")
     if not places:
