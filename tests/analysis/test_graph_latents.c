@@ -2,6 +2,8 @@
  * forwards in float64 (tests/tools/make_latents_golden.py); conservation, bits, files, refusals. */
 #include "graph_fixture.h"
 
+#include <jansson.h>
+
 #define LATENTS PSC_SOURCE_DIR "/tests/golden/latents/"
 #define SAE PSC_SOURCE_DIR "/tests/golden/sae/"
 
@@ -144,6 +146,49 @@ Test(graph_latents, same_bits) {
         cr_assert_eq(memcmp(flows[0], flows[w], sizeof flows[0]), 0, "way %d", w);
         psc_session_close(&session);
     }
+    psc_model_close(&model);
+}
+
+static const char *text_of(const json_t *node, const char *key) {
+    return json_string_value(json_object_get(node, key));
+}
+
+/* graph.json: one number per component, the types of circuit-tracer, a latent's activation. */
+Test(graph_latents, json) {
+    const fixture_run how = {.threads = 1};
+    psc_model *model = must_model(golden_path("parallel_f32", NULL));
+    psc_session *session = graphed(model, graphs[1].sae, "nodes=2000", &how);
+    psc_result_file file;
+    cr_assert_eq(psc_results_file_at(&file, psc_session_results(session), 0, &error), PSC_OK);
+    json_t *graph = json_loadb(file.bytes, (size_t)file.n, 0, NULL);
+    cr_assert(graph);
+    const json_t *head = json_object_get(graph, "metadata"),
+                 *nodes = json_object_get(graph, "nodes");
+    cr_assert_eq(json_array_size(json_object_get(head, "transcoder_list")), 2);
+    json_t *names = json_object(); /* feature number -> component */
+    int latents = 0, errors = 0, skips = 0;
+    size_t i;
+    json_t *node;
+    json_array_foreach(nodes, i, node) {
+        const char *type = text_of(node, "feature_type"), *clerp = text_of(node, "clerp");
+        char key[32], name[32];
+        const int is_latent = strcmp(type, "cross layer transcoder") == 0;
+        latents += is_latent;
+        errors += strcmp(type, "mlp reconstruction error") == 0;
+        skips += strcmp(type, "mlp skip connection") == 0;
+        if (is_latent) cr_assert_gt(json_real_value(json_object_get(node, "activation")), 0.0);
+        if (strcmp(type, "logit") == 0 || strcmp(type, "embedding") == 0) continue;
+        snprintf(key, sizeof key, "%lld",
+            (long long)json_integer_value(json_object_get(node, "feature")));
+        snprintf(name, sizeof name, "%.*s", (int)strcspn(clerp, "@"), clerp);
+        const char *known = json_string_value(json_object_get(names, key));
+        cr_assert(!known || strcmp(known, name) == 0, "%s: %s, %s", key, known, name);
+        json_object_set_new(names, key, json_string(name));
+    }
+    cr_assert(latents > 40 && errors > 4 && skips > 0, "%d %d %d", latents, errors, skips);
+    json_decref(names);
+    json_decref(graph);
+    psc_session_close(&session);
     psc_model_close(&model);
 }
 
