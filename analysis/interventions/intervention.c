@@ -28,9 +28,12 @@ static const char *const ofs[] = {"last", "mean", NULL};
             PSC_OPTION_TEXT, FIELD(at), 0, 0, NULL                                                  \
     }
 #define SAE                                                                                        \
+    {"sae", "", "a sparse dictionary's folder, whose latents `at` names: L3F12+L3F40",             \
+        PSC_OPTION_TEXT, FIELD(sae), 0, 0, NULL},                                                  \
     {                                                                                              \
-        "sae", "", "a sparse dictionary's folder, whose latents `at` names: L3F12+L3F40",          \
-            PSC_OPTION_TEXT, FIELD(sae), 0, 0, NULL                                                \
+        "point", "",                                                                               \
+            "with `sae`: its hook point, if the folder names none; IN+OUT for a transcoder",       \
+            PSC_OPTION_TEXT, FIELD(point), 0, 0, NULL                                              \
     }
 #define ROWS                                                                                       \
     {"rows", "all", "rows that are changed", PSC_OPTION_ROWS, FIELD(rows), 0, 0, NULL}, {          \
@@ -110,6 +113,7 @@ static int check_options(intervention *self) {
     if (ablates && *self->file && self->by != BY_MEAN)
         return self->host->fail(self->context, "file= needs by=mean");
     if (*self->index && !*self->file) return self->host->fail(self->context, "index= needs file=");
+    if (*self->point) return self->host->fail(self->context, "point= needs sae=");
     if (self->values == VALUES_CHANGE && self->source[0] == self->source[1])
         return self->host->fail(self->context,
             "plus= and minus= name the same source prompt, so their difference is zero");
@@ -132,7 +136,7 @@ static int open_kind(
     intervention *self = *out = host->life_alloc(context, sizeof *self);
     if (!self) return -1;
     /* Values for options that the kind's table does not have. */
-    self->file = self->tensor = self->index = self->keys_text = self->sae = "";
+    self->file = self->tensor = self->index = self->keys_text = self->sae = self->point = "";
     self->heads.n = host->model(context)->n_heads;
     self->source[0] = 1;
     self->source[1] = 2;

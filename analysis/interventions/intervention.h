@@ -58,10 +58,11 @@ struct intervention {
     intervention_values values;
     int32_t by;                                         /* intervention_by */
     const char *at, *file, *tensor, *index, *keys_text; /* as given */
-    const char *sae;                                    /* a dictionary's folder; "": none */
-    double factor;                                      /* alpha as given */
-    psc_filter rows, keys;                              /* keys: those that are cut */
-    psc_range layers, heads;                            /* those that are changed */
+    const char *sae,
+        *point;            /* a dictionary's folder, "": none; its hook point if not the folder's */
+    double factor;         /* alpha as given */
+    psc_filter rows, keys; /* keys: those that are cut */
+    psc_range layers, heads; /* those that are changed */
     float alpha;
     int32_t source[2];        /* numbers of the source prompts from 0; plus, minus; -1: none */
     int32_t length[2];        /* their numbers of tokens */

@@ -118,7 +118,8 @@ int intervention_latents_open(intervention *self) {
     self->latents = l;
     l->owner = self;
     l->dictionary = (psc_dictionary)PSC_DICTIONARY_INIT;
-    l->handle = host->dictionary_open(self->context, self->sae, NULL, &l->dictionary);
+    l->handle = host->dictionary_open(
+        self->context, self->sae, *self->point ? self->point : NULL, &l->dictionary);
     if (l->handle < 0) return -1;
     if (l->dictionary.out_affine)
         return host->fail(self->context,

@@ -151,6 +151,44 @@ Test(latents, ordinary_run) {
     close_case();
 }
 
+/* Two texts in one run have the bits that each has alone. */
+Test(latents, batch) {
+    const latents_case *c =
+        &latents_cases[7]; /* a transcoder: its input comes earlier than its output */
+    psc_run_options options = PSC_RUN_OPTIONS_INIT;
+    float *alone[2];
+    for (int way = 0; way < 3; way++) {
+        open_case("parallel_f32", c, NULL, 2, way == 2 ? 3 : 0);
+        psc_session_close(&session);
+        session = must_session(model, NULL, 2, way == 2 ? 3 : 0);
+        char edit[512];
+        int32_t ids[2];
+        memcpy(ids, wanted_of(c->name, "ids")->data, sizeof ids);
+        snprintf(edit, sizeof edit, "ablate at=F%d+F%d,rows=1-7,sae=" SAE "%s", (int)ids[0],
+            (int)ids[1], c->dictionary);
+        must_load(edit);
+        const size_t bytes = (size_t)psc_model_get_info(model)->d_vocab * sizeof(float);
+        const psc_input inputs[] = {{0, n_one, one}, {1, n_two, two}};
+        const int first = way == 2 ? 0 : way, n = way == 2 ? 2 : 1;
+        cr_assert_eq(psc_session_run(session, inputs + first, n, &options, &error), PSC_OK, "%s",
+            error.message);
+        if (way < 2) {
+            alone[way] = malloc(bytes);
+            cr_assert(alone[way]);
+            const int32_t last = (way ? n_two : n_one) - 1;
+            memcpy(alone[way], psc_session_logits(session, last), bytes);
+        } else {
+            const float *a = psc_session_logits(session, n_one - 1);
+            const float *b = psc_session_logits(session, n_one + n_two - 1);
+            cr_assert_eq(memcmp(alone[0], a, bytes), 0);
+            cr_assert_eq(memcmp(alone[1], b, bytes), 0);
+        }
+        close_case();
+    }
+    free(alone[0]);
+    free(alone[1]);
+}
+
 Test(latents, refusals) {
     static const struct {
         const char *edit, *says;
@@ -167,6 +205,9 @@ Test(latents, refusals) {
         {"ablate at=L1F3,by=mean,sae=" SAE "standard", "it takes none of by="},
         {"steer at=L1F3,index=1,sae=" SAE "standard", "it takes none of by="},
         {"scale at=L1F3,heads=1,sae=" SAE "standard", "neither layers= nor heads="},
+        {"scale at=L0H1,point=hook_embed", "point= needs sae="},
+        {"scale at=L1F3,point=blocks.0.hook_resid_pre,sae=" SAE "standard",
+            "is at blocks.0.hook_resid_pre"},
         {"scale at=L1F3,sae=" SAE "nowhere", "nowhere"},
         {"scale at=L1F3,sae=" SAE "sparsify_topk", "sparsify_topk"},
     };

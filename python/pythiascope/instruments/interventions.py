@@ -120,6 +120,7 @@ def ablate(
     layers: Layers = "all",
     heads: Heads = "all",
     sae: str | os.PathLike[str] | None = None,
+    point: str | None = None,
 ) -> Intervention:
     """Sets components to zero, to a mean, or to another prompt's rows.
 
@@ -135,6 +136,7 @@ def ablate(
         layers: Restricts at to these layers.
         heads: Restricts at to these heads.
         sae: The folder of a sparse dictionary, whose latents at names: "L3F12", or "F12".
+        point: The dictionary's hook point, if its folder names none; "IN+OUT" of a transcoder.
 
     Raises:
         InputError: A place or an option does not fit.
@@ -144,7 +146,8 @@ def ablate(
     if file is not None and by != "mean":
         raise InputError(f"ablate: file= needs by='mean', not by={by!r}")
     values = {"by": by, "source": source, "file": file, "tensor": tensor, "sae": sae}
-    return Intervention("ablate", at, {**values, "rows": rows, "layers": layers, "heads": heads})
+    filters = {"point": point, "rows": rows, "layers": layers, "heads": heads}
+    return Intervention("ablate", at, {**values, **filters})
 
 
 def scale(
@@ -155,6 +158,7 @@ def scale(
     layers: Layers = "all",
     heads: Heads = "all",
     sae: str | os.PathLike[str] | None = None,
+    point: str | None = None,
 ) -> Intervention:
     """Multiplies components by alpha.
 
@@ -166,12 +170,13 @@ def scale(
         layers: Restricts at to these layers.
         heads: Restricts at to these heads.
         sae: The folder of a sparse dictionary, whose latents at names: "L3F12", or "F12".
+        point: The dictionary's hook point, if its folder names none; "IN+OUT" of a transcoder.
 
     Raises:
         InputError: A place or an option does not fit.
     """
-    values = {"alpha": alpha, "rows": rows, "layers": layers, "heads": heads, "sae": sae}
-    return Intervention("scale", at, values)
+    filters = {"rows": rows, "layers": layers, "heads": heads}
+    return Intervention("scale", at, {"alpha": alpha, **filters, "sae": sae, "point": point})
 
 
 def steer(
@@ -189,6 +194,7 @@ def steer(
     layers: Layers = "all",
     heads: Heads = "all",
     sae: str | os.PathLike[str] | None = None,
+    point: str | None = None,
 ) -> Intervention:
     """Adds alpha times a vector, a latent's row, or the difference of two source prompts.
 
@@ -209,6 +215,7 @@ def steer(
         layers: Restricts at to these layers.
         heads: Restricts at to these heads.
         sae: The folder of a sparse dictionary, whose latents at names: "L3F12", or "F12".
+        point: The dictionary's hook point, if its folder names none; "IN+OUT" of a transcoder.
 
     Raises:
         InputError: A place or an option does not fit.
@@ -223,8 +230,8 @@ def steer(
         keep = _VectorFile(vector)
         file, tensor = keep.name, "vector"
     values = {"alpha": alpha, "plus": plus, "minus": minus, "of": of, "file": file, "index": index}
-    filters = {"tensor": tensor, "rows": rows, "layers": layers, "heads": heads, "sae": sae}
-    made = Intervention("steer", at, {**values, **filters})
+    filters = {"tensor": tensor, "rows": rows, "layers": layers, "heads": heads}
+    made = Intervention("steer", at, {**values, **filters, "sae": sae, "point": point})
     if keep is not None:
         made._keep.append(keep)
     return made
