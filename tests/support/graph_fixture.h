@@ -1,5 +1,5 @@
 /* Runs of the plugins graph and frozen on one text, and refusals of both.
- * Private to test_graph.c and test_frozen.c.
+ * Private to test_graph*.c and test_frozen.c.
  * Threads: none; Criterion runs each test in a separate process.
  * Ownership: sessions and models are closed by the caller. */
 #ifndef GRAPH_FIXTURE_H
