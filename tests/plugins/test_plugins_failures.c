@@ -79,6 +79,8 @@ static const scenario scenarios[] = {
     {"neurons", "contexts=2,geometry=1", CORPUS, PARALLEL, NULL},
     {"sae", DICTIONARY "topk,latent=3+4", RUN, PARALLEL, NULL},
     {"sae", DICTIONARY "sparsify_skip/layers.1.mlp,rows=2-4", RUN, SEQUENTIAL, NULL},
+    {"sae", DICTIONARY "hook_z,shares=yes,top=3", RUN, PARALLEL, NULL},
+    {"sae", DICTIONARY "sparsify_skip/layers.1.mlp,shares=yes,loss=no", RUN, SEQUENTIAL, NULL},
     {"sae", DICTIONARY "gated,contexts=2,loss=yes", CORPUS, PARALLEL, NULL},
     {"attention", "reader=L1H2,key=2", RUN, PARALLEL, NULL},
     {"attention", "reader=L1H0", RUN, NO_BIAS, NULL},

@@ -492,6 +492,7 @@ class Instruments(Labelled):
         row: Rows = "last",
         threshold: float = 0.02,
         nodes: int = 120,
+        sae: Text | Sequence[Any] = "",
         target: Targets | None = None,
         contrast: Contrasts | None = None,
         interventions: Interventions = (),
@@ -506,7 +507,8 @@ class Instruments(Labelled):
         The arrays and values are described in docs/plugins/graph.md.
 
         Hook points: hook_embed hook_resid_pre hook_resid_mid attn.hook_z attn.hook_pattern
-        mlp.hook_pre hook_mlp_out ln1.hook_scale ln2.hook_scale ln_final.hook_scale hook_logits.
+        mlp.hook_pre hook_mlp_out ln1.hook_scale ln2.hook_scale ln2.hook_normalized
+        ln_final.hook_scale hook_logits.
 
         Args:
             text: a text; ids [pos]; or a batch: a list of either.
@@ -517,6 +519,8 @@ class Instruments(Labelled):
             threshold: nodes with a smaller |flow| are pruned, in nats. Takes a number, at least
                 0. Default: 0.02.
             nodes: the most nodes that are kept. Takes a whole number, 2 to 2000. Default: 120.
+            sae: folders of transcoders, joined by +: their latents are nodes in place of the
+                MLPs. Takes a text. Default: "".
             target: what to explain: a text of one token, an id, "next", "top:K", or a list of
                 those; None: the top prediction.
             contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
@@ -530,7 +534,7 @@ class Instruments(Labelled):
             InputError: a text, target or option does not fit.
             PluginError: the plugin cannot use what it was given; the message says why.
         """
-        options = {"level": level, "row": row, "threshold": threshold, "nodes": nodes}
+        options = {"level": level, "row": row, "threshold": threshold, "nodes": nodes, "sae": sae}
         return self._method(
             "graph", text, options, target, contrast, interventions, source, prepend_bos
         )
@@ -715,6 +719,7 @@ class Instruments(Labelled):
         latent: Text | Sequence[Any] = "auto",
         contexts: int = 8,
         loss: Literal["auto", "yes", "no"] = "auto",
+        shares: Literal["no", "yes"] = "no",
         target: Targets | None = None,
         contrast: Contrasts | None = None,
         interventions: Interventions = (),
@@ -748,6 +753,8 @@ class Instruments(Labelled):
                 Default: 8.
             loss: loss recovered, by two more runs of each window; auto: of a text only. Takes
                 one of auto, yes, no. Default: "auto".
+            shares: the latents' shares of the targets' logits, beside the dictionary's error.
+                Takes one of no, yes. Default: "no".
             target: what to explain: a text of one token, an id, "next", "top:K", or a list of
                 those; None: the top prediction.
             contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
@@ -770,6 +777,7 @@ class Instruments(Labelled):
             "latent": latent,
             "contexts": contexts,
             "loss": loss,
+            "shares": shares,
         }
         return self._method(
             "sae", text, options, target, contrast, interventions, source, prepend_bos
