@@ -109,7 +109,11 @@ both statistics corpus --model "$embedded" "$work/documents" --window 24 --plugi
 both rows corpus --model "$embedded" "$work/documents" --window 24 \
     --plugin "activations:out=$work/shards,rows=50"
 both latents analyze --model "$golden/parity/parallel_f32" --tokens 1,2,3,4,5,6,7,8,9 \
-    --plugin "sae:path=$golden/sae/standard" --plugin "sae:path=$golden/sae/sparsify_skip/layers.1.mlp"
+    --plugin "sae:path=$golden/sae/standard" --plugin "sae:path=$golden/sae/sparsify_skip/layers.1.mlp" \
+    --plugin "sae:path=$golden/sae/gated,shares=yes" --plugin "graph:sae=$golden/sae/transcoder"
+both edited analyze --model "$golden/parity/parallel_f32" --tokens 1,2,3,4,5,6,7,8,9 \
+    --ablate "L0F3+L0F7:sae=$golden/sae/transcoder" --scale "L1F5:sae=$golden/sae/jumprelu,alpha=3" \
+    --steer "L0F2:sae=$golden/sae/constant_norm,alpha=2"
 both patterns analyze --model "$embedded" --text "$text" --plugin attention:patterns=yes
 both sequential analyze --model "$golden/parity/sequential_f32" --tokens 1,2,3,4,5,6,7,8,9 \
     --target '#3' --target top:1 --plugin logits:level=head+neuron,rows=all --plugin ln \

@@ -183,6 +183,9 @@ expect 1 'L9H0 is not a component of this model.*L0H0 to L3H7' analyze --text a 
 expect 1 'L9H0 is not a component of this model' generate --text a --ablate L9H0
 expect 1 'L0H9.* is not a component' analyze --text a --patch L0H9 --source b
 expect 1 'at= is missing' analyze --text a --ablate ''
+expect 1 'at=L1F3 names latents of a dictionary' analyze --text a --ablate L1F3
+expect 1 'point= needs sae=' analyze --text a --scale L1H3:point=hook_embed
+expect 1 'there is no nowhere; name the folder of a dictionary' analyze --text a --steer L1F3:sae=nowhere
 expect 1 'by=max is not one of zero, mean, resample' analyze --text a --ablate L0H1:by=max
 expect 1 "has no option 'alpha'" analyze --text a --ablate L0H1:alpha=2
 expect 1 'alpha=nan is not a finite number' analyze --text a --scale L0H1:alpha=nan
