@@ -247,7 +247,7 @@ expect 1 'token' analyze --text a --contrast 'two whole words' ' he'
 expect 1 'nonsense' analyze --text a --plugin nonsense
 expect 1 'nonsense' analyze --text a --plugin nonsense:level=head
 expect 1 'plugin sae: path is missing; path=FOLDER' analyze --text a --plugin sae
-expect 1 'plugin sae: there is no .*/absent; path= names' analyze --text a --plugin "sae:path=$work/absent"
+expect 1 'plugin sae: there is no .*/absent; name the folder' analyze --text a --plugin "sae:path=$work/absent"
 expect 1 'missing.so' analyze --text a --plugin "$work/missing.so"
 expect 1 'missing.so' plugins "$work/missing.so"
 printf 'not a library' >"$work/text.so"
