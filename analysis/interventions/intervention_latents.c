@@ -27,7 +27,8 @@ struct intervention_latents {
     int encodes; /* c depends on the row: not if steer meets a dictionary without normalization */
 
     /* a run */
-    float *changes;        /* [rows of the run, or 1, n]: c_i */
+    float *changes; /* [n]: c_i of steer; of an SAE [ROWS_AT_ONCE, n] of the rows that are encoded;
+                              of a transcoder [rows of the run, n], whose output comes later */
     const psc_row *encode; /* the rows that are being encoded */
 };
 
@@ -148,12 +149,17 @@ static void gather(const psc_view *t, int32_t r, float *out) {
             (size_t)n * sizeof *out);
 }
 
+/* Where the c_i of a row that is being encoded are kept. */
+static float *changes_of(const intervention_latents *l, int64_t row) {
+    return l->changes + (l->dictionary.is_transcoder ? l->encode[row].index : row) * l->n;
+}
+
 /* c_i of the next rows. */
 static int take_changes(const psc_latents *latents, void *payload) {
-    intervention_latents *l = payload;
+    const intervention_latents *l = payload;
     const intervention *self = l->owner;
     for (int32_t r = 0; r < latents->n_rows; r++) {
-        float *change = l->changes + (int64_t)l->encode[latents->first + r].index * l->n;
+        float *change = changes_of(l, latents->first + r);
         int64_t k = latents->begin[r];
         for (int32_t i = 0; i < l->n; i++) {
             while (k < latents->begin[r + 1] && latents->ids[k] < l->ids[i]) k++;
@@ -168,24 +174,7 @@ static int take_changes(const psc_latents *latents, void *payload) {
     return 0;
 }
 
-static int encode(intervention_latents *l, const psc_event *event) {
-    const intervention *self = l->owner;
-    const int64_t d_in = l->dictionary.d_in;
-    for (int32_t begin = 0; begin < event->n_rows; begin += ROWS_AT_ONCE) {
-        const int32_t left = event->n_rows - begin, n = left < ROWS_AT_ONCE ? left : ROWS_AT_ONCE;
-        for (int32_t r = 0; r < n; r++) gather(&event->tensor, begin + r, l->rows + r * d_in);
-        l->encode = event->rows + begin;
-        if (self->host->dictionary_encode(
-                self->context, l->handle, l->rows, d_in, n, take_changes, l))
-            return -1;
-    }
-    return 0;
-}
-
-static int on_input(const psc_event *event, void *payload) {
-    return encode(payload, event);
-}
-
+/* Adds the changes to a row. */
 static void apply(const intervention_latents *l, const psc_view *t, int32_t r, const float *by) {
     const int axes3 = t->n_axes == 3;
     const int64_t n = t->shape[t->n_axes - 1], parts = axes3 ? t->shape[1] : 1;
@@ -199,9 +188,26 @@ static void apply(const intervention_latents *l, const psc_view *t, int32_t r, c
     }
 }
 
-static int on_edit(const psc_event *event, void *payload) {
+/* The event of an input: its changes. An SAE's is its output as well, and is edited at once. */
+static int on_input(const psc_event *event, void *payload) {
     intervention_latents *l = payload;
-    if (l->encodes && !l->dictionary.is_transcoder && encode(l, event)) return -1;
+    const intervention *self = l->owner;
+    const int64_t d_in = l->dictionary.d_in;
+    for (int32_t begin = 0; begin < event->n_rows; begin += ROWS_AT_ONCE) {
+        const int32_t left = event->n_rows - begin, n = left < ROWS_AT_ONCE ? left : ROWS_AT_ONCE;
+        for (int32_t r = 0; r < n; r++) gather(&event->tensor, begin + r, l->rows + r * d_in);
+        l->encode = event->rows + begin;
+        if (self->host->dictionary_encode(
+                self->context, l->handle, l->rows, d_in, n, take_changes, l))
+            return -1;
+        for (int32_t r = 0; r < n && !l->dictionary.is_transcoder; r++)
+            apply(l, &event->tensor, begin + r, changes_of(l, r));
+    }
+    return 0;
+}
+
+static int on_output(const psc_event *event, void *payload) {
+    const intervention_latents *l = payload;
     for (int32_t r = 0; r < event->n_rows; r++) {
         const int64_t at = l->encodes ? event->rows[r].index : 0;
         apply(l, &event->tensor, r, l->changes + at * l->n);
@@ -213,19 +219,20 @@ int intervention_latents_subscribe(intervention *self) {
     const psc_host *host = self->host;
     intervention_latents *l = self->latents;
     const psc_dictionary *d = &l->dictionary;
-    int32_t n_rows = 1;
-    if (l->encodes) host->rows(self->context, &n_rows);
+    const int apart = l->encodes && d->is_transcoder;
+    int32_t n_rows = l->encodes ? ROWS_AT_ONCE : 1;
+    if (apart) host->rows(self->context, &n_rows);
     l->changes =
         host->run_alloc(self->context, (uint64_t)n_rows * (uint64_t)l->n * sizeof *l->changes);
     if (!l->changes) return -1;
     for (int32_t i = 0; !l->encodes && i < l->n; i++) l->changes[i] = self->alpha;
-    psc_filter filter = self->rows, input = self->rows;
-    filter.layers = &d->out_layer;
-    filter.n_layers = d->out_layer >= 0;
+    psc_filter output = self->rows, input = self->rows;
+    output.layers = &d->out_layer;
+    output.n_layers = d->out_layer >= 0;
     input.layers = &d->in_layer;
     input.n_layers = d->in_layer >= 0;
-    if (l->encodes && d->is_transcoder &&
-        host->observe(self->context, (psc_point)d->in_point, &input, on_input, l))
+    if (apart && host->observe(self->context, (psc_point)d->in_point, &input, on_input, l))
         return -1;
-    return host->edit(self->context, (psc_point)d->out_point, &filter, on_edit, l);
+    return host->edit(self->context, (psc_point)d->out_point, &output,
+        l->encodes && !apart ? on_input : on_output, l);
 }

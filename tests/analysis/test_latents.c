@@ -189,6 +189,38 @@ Test(latents, batch) {
     free(alone[1]);
 }
 
+/* Rows of several blocks of the encoder: one event has them all, or each has one. */
+Test(latents, many_rows) {
+    enum { LONG = 150 };
+    static const char *const edits[] = {"ablate at=F3+F7+F52,sae=" SAE "standard",
+        "scale at=F3+F7+F52,alpha=2,sae=" SAE "skip_transcoder",
+        "steer at=F3,alpha=2,sae=" SAE "layer_norm"};
+    psc_token tokens[LONG] = {{0}};
+    for (int i = 0; i < LONG; i++) tokens[i].id = (i * i + 7 * i + 3) % 80;
+    const psc_input input = {0, LONG, tokens};
+    psc_run_options options = PSC_RUN_OPTIONS_INIT;
+    options.logits = PSC_ROWS_ALL;
+    for (size_t e = 0; e < sizeof edits / sizeof *edits; e++) {
+        float *first = NULL;
+        for (int way = 0; way < 2; way++) {
+            open_variant("parallel_f32", NULL, 2, way ? 1 : 0);
+            must_load(edits[e]);
+            cr_assert_eq(psc_session_run(session, &input, 1, &options, &error), PSC_OK);
+            const size_t n = (size_t)psc_model_get_info(model)->d_vocab;
+            if (!first) first = malloc(LONG * n * sizeof *first);
+            cr_assert(first);
+            for (int32_t r = 0; r < LONG; r++) {
+                const float *got = psc_session_logits(session, r);
+                if (way == 0) memcpy(first + (size_t)r * n, got, n * sizeof *got);
+                cr_assert_eq(memcmp(first + (size_t)r * n, got, n * sizeof *got), 0, "%s, row %d",
+                    edits[e], (int)r);
+            }
+            close_variant();
+        }
+        free(first);
+    }
+}
+
 Test(latents, refusals) {
     static const struct {
         const char *edit, *says;
