@@ -303,11 +303,9 @@ static int begin(psc_context *context, void *state) {
         intervention_check_reach(self))
         return -1;
     if (self->kind == INTERVENTION_KNOCKOUT && check_cut(self)) return -1;
-    return phase == PSC_PHASE_BASE ? 0
-                                   : intervention_subscribe(self,
-                                         self->kind == INTERVENTION_KNOCKOUT ? on_cut : on_edit);
     if (phase == PSC_PHASE_BASE) return 0;
-    return self->latents ? intervention_latents_subscribe(self) : subscribe(self);
+    if (self->latents) return intervention_latents_subscribe(self);
+    return intervention_subscribe(self, self->kind == INTERVENTION_KNOCKOUT ? on_cut : on_edit);
 }
 
 static int end(psc_context *context, void *state, int status) {
