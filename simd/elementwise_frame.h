@@ -67,6 +67,63 @@ void PSC_NAME(gelu_tanh)(float *y, float *gate, const float *a, size_t n) {
     for (; i < n; i += VEC) gelu_tanh_step(y + i, gate ? gate + i : NULL, a + i, n - i, 1);
 }
 
+/* The gradient before gelu; y may be dy. */
+ALWAYS_INLINE void gelu_backward_step(
+    float *y, const float *dy, const float *a, size_t left, const int count) {
+    const vec half = vec_set(0.5f);
+    vec gate[OVERLAP], density[OVERLAP];
+    UNROLL for (int v = 0; v < count; v++) {
+        const vec value = load_some(a + VEC * v, left);
+        gate[v] = vec_mul(value, vec_set(0.70710678f));
+        density[v] = vec_mul(vec_mul(value, value), vec_set(-0.5f));
+    }
+    vec_erf(gate, count);
+    vec_exp(density, count);
+    UNROLL for (int v = 0; v < count; v++) {
+        gate[v] = vec_fma(half, gate[v], half);
+        density[v] = vec_mul(density[v], vec_set(0.3989423f));
+        const vec slope = vec_fma(load_some(a + VEC * v, left), density[v], gate[v]);
+        store_some(y + VEC * v, vec_mul(load_some(dy + VEC * v, left), slope), left);
+    }
+}
+
+void PSC_NAME(gelu_backward)(float *y, const float *dy, const float *a, size_t n) {
+    size_t i = 0;
+    for (; i + OVERLAP * VEC <= n; i += OVERLAP * VEC) {
+        gelu_backward_step(y + i, dy + i, a + i, VEC, OVERLAP);
+    }
+    for (; i < n; i += VEC) gelu_backward_step(y + i, dy + i, a + i, n - i, 1);
+}
+
+/* The same before the tanh form. */
+ALWAYS_INLINE void gelu_tanh_backward_step(
+    float *y, const float *dy, const float *a, size_t left, const int count) {
+    const vec half = vec_set(0.5f), linear = vec_set(0.79788458f);
+    vec t[OVERLAP];
+    UNROLL for (int v = 0; v < count; v++) {
+        const vec value = load_some(a + VEC * v, left);
+        const vec cubic = vec_mul(vec_mul(value, value), vec_set(0.035677407f));
+        t[v] = vec_mul(value, vec_add(cubic, linear));
+    }
+    vec_tanh(t, count);
+    UNROLL for (int v = 0; v < count; v++) {
+        const vec value = load_some(a + VEC * v, left), square = vec_mul(value, value);
+        const vec gate = vec_fma(half, t[v], half);
+        const vec bend = vec_mul(vec_mul(value, half), vec_fnma(t[v], t[v], vec_set(1.0f)));
+        const vec inner = vec_fma(square, vec_set(0.10703222f), linear);
+        const vec slope = vec_fma(bend, inner, gate);
+        store_some(y + VEC * v, vec_mul(load_some(dy + VEC * v, left), slope), left);
+    }
+}
+
+void PSC_NAME(gelu_tanh_backward)(float *y, const float *dy, const float *a, size_t n) {
+    size_t i = 0;
+    for (; i + OVERLAP * VEC <= n; i += OVERLAP * VEC) {
+        gelu_tanh_backward_step(y + i, dy + i, a + i, VEC, OVERLAP);
+    }
+    for (; i < n; i += VEC) gelu_tanh_backward_step(y + i, dy + i, a + i, n - i, 1);
+}
+
 void PSC_NAME(rotary)(float *y, const float *x, const float *cos, const float *sin, size_t n_heads,
     size_t d_head, size_t n_rot) {
     size_t half = n_rot / 2;

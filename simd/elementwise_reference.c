@@ -27,6 +27,24 @@ void psc_gelu_tanh__reference(float *y, float *gate, const float *a, size_t n) {
     }
 }
 
+void psc_gelu_backward__reference(float *y, const float *dy, const float *a, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        float value = a[i];
+        float gate = fmaf(0.5f, erf_reference(value * 0.70710678f), 0.5f);
+        float density = Sleef_finz_expf1_u10purecfma(value * value * -0.5f) * 0.3989423f;
+        y[i] = dy[i] * fmaf(value, density, gate);
+    }
+}
+
+void psc_gelu_tanh_backward__reference(float *y, const float *dy, const float *a, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        float value = a[i], square = value * value;
+        float t = tanh_reference(value * (square * 0.035677407f + 0.79788458f));
+        float gate = fmaf(0.5f, t, 0.5f), bend = value * 0.5f * fmaf(-t, t, 1.0f);
+        y[i] = dy[i] * fmaf(bend, fmaf(square, 0.10703222f, 0.79788458f), gate);
+    }
+}
+
 void psc_rotary__reference(float *y, const float *x, const float *cos, const float *sin,
     size_t n_heads, size_t d_head, size_t n_rot) {
     size_t half = n_rot / 2;

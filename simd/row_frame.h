@@ -185,6 +185,21 @@ void PSC_NAME(ln_affine)(
     }
 }
 
+void PSC_NAME(ln_backward)(
+    float *y, const float *dn, const float *normalized, size_t n, float scale, float dscale) {
+    vec sums[PANEL_REGISTERS];
+    UNROLL for (int i = 0; i < PANEL_REGISTERS; i++) sums[i] = vec_zero();
+#define ADD(sum, at, left) vec_add(sum, load_some(dn + (at), left))
+    FOR_STRIPES(sums, n, ADD);
+#undef ADD
+    const vec m = vec_set(fold(sums) / (float)n), s = vec_set(scale), by = vec_set(dscale / (float)n);
+    for (size_t i = 0; i < n; i += VEC) {
+        const size_t left = n - i;
+        const vec centered = vec_div(vec_sub(load_some(dn + i, left), m), s);
+        store_some(y + i, vec_fma(load_some(normalized + i, left), by, centered), left);
+    }
+}
+
 void PSC_NAME(dot)(float *result, const float *a, const float *b, size_t n) {
     vec sums[PANEL_REGISTERS];
     UNROLL for (int v = 0; v < PANEL_REGISTERS; v++) sums[v] = vec_zero();
@@ -193,6 +208,17 @@ void PSC_NAME(dot)(float *result, const float *a, const float *b, size_t n) {
     FOR_STRIPES(sums, n, MULTIPLY_ADD);
 #undef MULTIPLY_ADD
     *result = fold(sums);
+}
+
+void PSC_NAME(softmax_backward)(float *y, const float *a, const float *dy, size_t n) {
+    float dot;
+    PSC_NAME(dot)(&dot, a, dy, n);
+    const vec sum = vec_set(dot);
+    for (size_t i = 0; i < n; i += VEC) {
+        const size_t left = n - i;
+        const vec centered = vec_sub(load_some(dy + i, left), sum);
+        store_some(y + i, vec_mul(load_some(a + i, left), centered), left);
+    }
 }
 
 void PSC_NAME(log_sum_exp)(double *result, const float *x, size_t n) {

@@ -28,6 +28,20 @@ void psc_ln_affine__reference(
     for (size_t i = 0; i < n; i++) y[i] = fmaf(x[i], gamma[i], beta[i]);
 }
 
+void psc_ln_backward__reference(
+    float *y, const float *v, const float *normalized, size_t n, float scale, float dscale) {
+    float sums[PSC_LANES] = {0};
+    for (size_t i = 0; i < n; i++) sums[i % PSC_LANES] += v[i];
+    const float m = fold_lanes(sums) / (float)n, by = dscale / (float)n;
+    for (size_t i = 0; i < n; i++) y[i] = fmaf(normalized[i], by, (v[i] - m) / scale);
+}
+
+void psc_softmax_backward__reference(float *y, const float *a, const float *dy, size_t n) {
+    float dot;
+    psc_dot__reference(&dot, a, dy, n);
+    for (size_t i = 0; i < n; i++) y[i] = a[i] * (dy[i] - dot);
+}
+
 void psc_dot__reference(float *result, const float *a, const float *b, size_t n) {
     float lanes[PSC_LANES] = {0};
     for (size_t i = 0; i < n; i++) {

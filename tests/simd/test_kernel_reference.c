@@ -312,6 +312,44 @@ Test(reference, softmax_of_special_rows) {
     }
 }
 
+/* The slopes of both forms of gelu, and the gradients before softmax and LayerNorm. */
+Test(reference, backward) {
+    for (size_t n = 2; n < 600; n += n < 40 ? 1 : 37) {
+        floats a = make_random(n, 0, FILL_NORMAL), dy = make_random(n, 0, FILL_NORMAL);
+        floats p = make_output(n, 0), y = make_output(n, 0);
+        double dot = 0.0, m = 0.0;
+        reference()->gelu_backward(y.data, dy.data, a.data, n);
+        for (size_t i = 0; i < n; i++) {
+            double x = (double)a.data[i], d = (double)dy.data[i];
+            double slope = 0.5 * erfc(-x / sqrt(2.0)) + x * exp(-x * x / 2) * 0.3989422804014327;
+            expect_near((double)y.data[i], d * slope, 4e-7 * (1e-9 + fabs(d)), "gelu's slope");
+        }
+        reference()->gelu_tanh_backward(y.data, dy.data, a.data, n);
+        for (size_t i = 0; i < n; i++) {
+            double x = (double)a.data[i], d = (double)dy.data[i];
+            double t = tanh(0.7978845608028654 * (x + 0.044715 * x * x * x));
+            double slope = 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * 0.7978845608028654 *
+                                               (1 + 3 * 0.044715 * x * x);
+            expect_near((double)y.data[i], d * slope, 1e-6 * (1e-9 + fabs(d)), "gelu_tanh's slope");
+        }
+        reference()->softmax(p.data, a.data, n);
+        reference()->softmax_backward(y.data, p.data, dy.data, n);
+        for (size_t i = 0; i < n; i++) dot += (double)p.data[i] * (double)dy.data[i];
+        for (size_t i = 0; i < n; i++)
+            expect_near((double)y.data[i], (double)p.data[i] * ((double)dy.data[i] - dot),
+                1e-5 * (double)p.data[i], "softmax_backward");
+        reference()->ln_backward(y.data, dy.data, a.data, n, 1.7f, -0.3f);
+        for (size_t i = 0; i < n; i++) m += (double)dy.data[i] / (double)n;
+        for (size_t i = 0; i < n; i++)
+            expect_near((double)y.data[i],
+                ((double)dy.data[i] - m) / (double)1.7f +
+                    (double)a.data[i] * (double)-0.3f / (double)n,
+                1e-5, "ln_backward");
+        floats *all[] = {&a, &dy, &p, &y};
+        for (size_t i = 0; i < sizeof all / sizeof *all; i++) drop(all[i]);
+    }
+}
+
 Test(reference, layer_norm) {
     for (size_t n = 1; n < 3000; n += n < 40 ? 1 : 487) {
         floats x = make_random(n, 0, FILL_NORMAL), y = make_output(n, 0);
