@@ -32,7 +32,7 @@ typedef struct buffer {
 
 struct psc_registry {
     int32_t n_layers, n_heads;
-    bool parallel_residual, checks_writes;
+    bool parallel_residual, checks_writes, gradients;
     subscriptions points[PSC_POINT_COUNT];
     size_t editors[PSC_POINT_COUNT], observers[PSC_POINT_COUNT]; /* without edited_only */
     size_t edit_observers[PSC_POINT_COUNT];
@@ -51,6 +51,15 @@ psc_status psc_registry_open(psc_registry **out, int32_t n_layers, int32_t n_hea
 
 void psc_registry_check_writes(psc_registry *registry) {
     registry->checks_writes = true;
+}
+
+void psc_registry_set_gradients(psc_registry *registry) {
+    registry->gradients = true;
+}
+
+bool psc_filter_is_of_gradients(const psc_filter *filter) {
+    const size_t end = offsetof(psc_filter, gradient) + sizeof filter->gradient;
+    return filter && filter->struct_size >= end && filter->gradient;
 }
 
 static void count(psc_registry *registry, const subscription *s, bool up) {
@@ -329,11 +338,12 @@ typedef struct delivery {
 static psc_status blame(
     const subscription *s, const psc_event *event, const char *what, psc_error *error) {
     char name[64];
+    const char *end = event->gradient ? PSC_GRADIENT_SUFFIX : "";
     psc_point_name(name, sizeof name, s->point, event->layer);
     if (s->subscriber.name)
         return psc_fail(
-            error, PSC_ERROR_PLUGIN, "plugin %s %s at %s", s->subscriber.name, what, name);
-    return psc_fail(error, PSC_ERROR_PLUGIN, "a hook %s at %s", what, name);
+            error, PSC_ERROR_PLUGIN, "plugin %s %s at %s%s", s->subscriber.name, what, name, end);
+    return psc_fail(error, PSC_ERROR_PLUGIN, "a hook %s at %s%s", what, name, end);
 }
 
 static int call_guarded(const subscription *s, const psc_event *event) {
@@ -416,7 +426,8 @@ static psc_status deliver_to(const delivery *d, const subscription *s) {
         .n_rows = d->n_rows,
         .rows = d->rows,
         .tensor = *d->tensor,
-        .before = s->editor ? (psc_view){0} : d->before};
+        .before = s->editor ? (psc_view){0} : d->before,
+        .gradient = d->registry->gradients};
     if (s->filter.rows == PSC_ROWS_ALL && s->filter.n_heads == 0) return call(d, s, &event);
     return deliver_part(d, s, &event);
 }

@@ -36,6 +36,12 @@ void psc_registry_close(psc_registry **registry);
  * the tensor, is PSC_ERROR_PLUGIN. For looking for faults: it hashes each event twice. */
 void psc_registry_check_writes(psc_registry *registry);
 
+/* From now on its events are of gradients, and names end in "_grad". A session has one such registry
+ * beside that of values. */
+void psc_registry_set_gradients(psc_registry *registry);
+/* Whether a filter (nullable) selects events of gradients. */
+bool psc_filter_is_of_gradients(const psc_filter *filter);
+
 /* The bytes of a psc_filter that every host of this ABI reads. */
 #define PSC_FILTER_BYTES (offsetof(psc_filter, row_end) + sizeof(int32_t))
 
@@ -71,6 +77,8 @@ psc_status psc_registry_deliver(psc_registry *registry, psc_point point, int32_t
 bool psc_filter_has_row(const psc_filter *filter, const psc_row *row);
 
 /* --- points (points.c) --- */
+/* What follows a point's name in that of its gradient. */
+#define PSC_GRADIENT_SUFFIX "_grad"
 const char *psc_point_suffix(psc_point point); /* "attn.hook_z" */
 const char *psc_point_shape(psc_point point);  /* "HD": the axes after the rows */
 bool psc_point_has_layer(psc_point point);

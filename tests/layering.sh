@@ -30,6 +30,9 @@ runtime/dictionary include/pythiascope base simd hooks runtime/tokenizer runtime
 runtime/plugins include/pythiascope base simd hooks runtime/tokenizer runtime/model runtime/forward runtime/dictionary
 runtime/session include/pythiascope base simd hooks runtime/tokenizer runtime/model runtime/forward runtime/plugins
 runtime/pairs include/pythiascope base simd hooks runtime/tokenizer runtime/model runtime/forward runtime/plugins runtime/session
+runtime/backward include/pythiascope base simd hooks runtime/tokenizer runtime/model runtime/forward
+runtime/plugins include/pythiascope base simd hooks runtime/tokenizer runtime/model runtime/forward
+runtime/session include/pythiascope base simd hooks runtime/tokenizer runtime/model runtime/forward runtime/plugins runtime/backward
 runtime/corpus include/pythiascope base simd runtime/tokenizer runtime/model
 analysis/kit include/pythiascope
 analysis/* include/pythiascope analysis/kit

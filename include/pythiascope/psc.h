@@ -253,6 +253,7 @@ PSC_API psc_status psc_session_contrast(
  *   blocks.0.attn.hook_pattern            one tensor
  *   blocks.*.hook_resid_post              every layer's; each * stands for any characters of a name
  *   all                                   every hook point
+ *   NAME_grad                             the gradient there, of each of these names (psc_metric)
  *   NAME:rows=-1, NAME:rows=1+4+7-9       only these rows of each sequence of a run, by their place
  *                                         in it, ascending; a negative one counts from the end
  *
@@ -263,6 +264,10 @@ PSC_API psc_status psc_session_capture(psc_session *session, const char *point, 
  * number (nullable). A run whose captures exceed psc_session_options.retained_cap fails. */
 PSC_API uint64_t psc_session_capture_bytes(
     const psc_session *session, int32_t n_rows, int32_t *n_tensors);
+
+/* The bytes that the gradient of a run of one new sequence of n_rows rows takes beside its captures,
+ * with a metric that reads n_logits of them. */
+PSC_API uint64_t psc_session_gradient_bytes(psc_session *session, int32_t n_rows, int32_t n_logits);
 
 /* A client's own hooks, without a plugin; they last until psc_session_unhook. filter may be null:
  * all events; the call copies it. In a callback the first two return PSC_ERROR_STATE, and
@@ -311,9 +316,44 @@ typedef struct psc_copy {
     int32_t row_begin, row_end; /* PSC_ROWS_RANGE: row_begin <= position < row_end */
     float *out;                 /* undefined after a failed run */
     int64_t capacity;           /* floats at out; PSC_ERROR_INPUT if the run needs another number */
+    int32_t gradient;           /* nonzero: the gradient there, of a run with a metric */
 } psc_copy;
 #define PSC_COPY_INIT                                                                              \
-    { sizeof(psc_copy), 0, -1, PSC_ROWS_ALL, 0, 0, 0, 0 }
+    { sizeof(psc_copy), 0, -1, PSC_ROWS_ALL, 0, 0, 0, 0, 0 }
+
+/* A term of a metric, of the logits z of one row; nats. */
+typedef enum psc_metric_kind {
+    PSC_METRIC_LOGIT = 0, /* z[token] */
+    PSC_METRIC_LOG_P = 1, /* z[token] - log sum exp z */
+    PSC_METRIC_KL = 2     /* sum_t p_t (log p_t - log q_t), p = softmax(logits), q = softmax(z) */
+} psc_metric_kind;
+
+typedef struct psc_metric_term {
+    uint32_t struct_size;
+    int32_t kind;        /* psc_metric_kind */
+    int32_t row;         /* psc_row.index */
+    int32_t token;       /* of LOGIT and LOG_P: an id; -1: the session's target, at this row */
+    int32_t target;      /* its number, from 0; of a contrast the term is the difference */
+    double weight;       /* finite */
+    const float *logits; /* of KL: [d_vocab], finite: another run's. Borrowed for the run */
+} psc_metric_term;
+#define PSC_METRIC_TERM_INIT                                                                       \
+    { sizeof(psc_metric_term), 0, 0, 0, 0, 1.0, 0 }
+
+/* A scalar of the logits: m = sum of weight * term. A contrast is two terms of weights 1 and -1, a mean
+ * over a set has weights 1/n. A run with a metric computes, after the forward pass, the gradient of m
+ * with respect to every hook point (docs/gradients.md): nothing is frozen, and tokens that were in
+ * the cache before the run are constant. Hooks whose filter has `gradient`, captures of NAME_grad and
+ * copies with `gradient` receive it; sequences in one run have one metric together. An edit of the
+ * run adds a constant: the gradient is taken at the edited values and passes the edit unchanged. */
+typedef struct psc_metric {
+    uint32_t struct_size;
+    int32_t n_terms;              /* at least 1 */
+    const psc_metric_term *terms; /* the first one's struct_size is the distance of all */
+    double *value;                /* nullable: receives m */
+} psc_metric;
+#define PSC_METRIC_INIT                                                                            \
+    { sizeof(psc_metric), 0, 0, 0 }
 
 typedef struct psc_run_options {
     uint32_t struct_size;
@@ -347,8 +387,13 @@ typedef struct psc_run_options {
                                 count of tokens leaves them out. Null: none. PSC_ERROR_STATE without
                                 the session's option overlap. Borrowed for the run */
     const psc_example
-        *examples; /* one per input; null: the inputs are no examples. Borrowed for the
+        *examples;            /* one per input; null: the inputs are no examples. Borrowed for the
                                     run. A session with the target "example" needs them */
+    const psc_metric *metric; /* nullable. What the run keeps for its gradient counts against
+                                 retained_cap (psc_session_gradient_bytes): PSC_ERROR_MEMORY beyond it.
+                                 PSC_ERROR_INPUT for a row, token or target that does not exist, with
+                                 stop_at_layer, and for an editor of a LayerNorm's scale, scores or
+                                 pattern. SOURCE and BASE have no gradient. Borrowed for the run */
 } psc_run_options;
 #define PSC_RUN_OPTIONS_INIT                                                                       \
     {                                                                                              \

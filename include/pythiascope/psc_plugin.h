@@ -98,6 +98,7 @@ typedef struct psc_event {
     psc_view before; /* for observers of an edited tensor, its value before the edits; else zero */
     const int32_t *heads; /* the heads in axis 1 when the filter chose some; else null */
     int32_t n_heads;
+    int32_t gradient; /* nonzero: the tensor is dm/d(point), m the run's metric (psc_metric) */
 } psc_event;
 
 typedef int (*psc_event_fn)(const psc_event *event, void *payload);
@@ -119,9 +120,12 @@ typedef struct psc_filter {
     int32_t rows;          /* psc_rows_mode */
     int32_t row_begin, row_end;
     int32_t edited_only; /* observers: only events of an edited tensor (before.data set) */
+    int32_t gradient;    /* nonzero: only events of gradients, in runs with a metric; 0: only those of
+                            values. A gradient comes once, for all rows of the run; layers descend.
+                            An editor may change it: earlier gradients then come from the change */
 } psc_filter;
 #define PSC_FILTER_INIT                                                                            \
-    { sizeof(psc_filter), 0, 0, 0, 0, PSC_ROWS_ALL, 0, 0, 0 }
+    { sizeof(psc_filter), 0, 0, 0, 0, PSC_ROWS_ALL, 0, 0, 0, 0 }
 
 /* --- what the host provides ------------------------------------------------------------------ */
 

@@ -140,6 +140,7 @@ static psc_status call_open(psc_context *context, psc_error *error) {
 static void free_context(psc_context *context) {
     psc_session *session = context->session;
     if (session->registry) psc_registry_remove(session->registry, context);
+    if (session->gradients) psc_registry_remove(session->gradients, context);
     psc_host_drop_variants(context);
     psc_host_drop_retained(context);
     psc_host_free_labels(context);
@@ -344,6 +345,7 @@ psc_status psc_contexts_end(psc_session *session, psc_status status, psc_error *
     for (int32_t i = 0; i < session->n_contexts; i++)
         if (session->contexts[i]->in_run) leave_run(session->contexts[i]);
     psc_registry_end_run(session->registry);
+    psc_registry_end_run(session->gradients);
     return status;
 }
 

@@ -47,8 +47,8 @@ static int subscribe(psc_context *context, psc_point point, bool editor, const p
         .guard = &guard,
         .guarded = context};
     psc_error error = {PSC_OK, ""};
-    psc_status status = psc_registry_add(
-        context->session->registry, point, editor, filter, callback, payload, &subscriber, &error);
+    psc_status status = psc_registry_add(psc_session_registry(context->session, filter), point,
+        editor, filter, callback, payload, &subscriber, &error);
     return status == PSC_OK ? 0 : psc_host_pass(context, &error);
 }
 

@@ -19,7 +19,8 @@ typedef struct kept {
 
 struct psc_retained {
     psc_point point;
-    int32_t *heads; /* the chosen heads; null: all */
+    int32_t gradient; /* as in psc_filter */
+    int32_t *heads;   /* the chosen heads; null: all */
     int32_t n_heads;
     int32_t n_axes; /* 2 or 3, rows among them */
     int64_t axis1, axis2;
@@ -86,7 +87,7 @@ static int on_event(const psc_event *event, void *payload) {
     const psc_retained *r = payload;
     kept *part = part_of(r, event->layer);
     const psc_view *t = &event->tensor;
-    float fill = psc_point_beyond(r->point);
+    float fill = r->gradient ? 0.0f : psc_point_beyond(r->point);
     for (int32_t i = 0; part && i < event->n_rows && part->n_rows < r->capacity; i++) {
         int64_t row = part->n_rows++;
         part->rows[row] = event->rows[i];
@@ -192,11 +193,12 @@ int psc_host_retain(psc_context *context, psc_point point, const psc_filter *fil
     psc_retained *r = *slot;
     psc_filter all = whole_filter(filter);
     r->point = point;
+    r->gradient = psc_filter_is_of_gradients(&all);
     /* The registry checks the filter before this function reads its lists. */
     psc_subscriber subscriber = {.name = context->name, .owner = context, .transient = true};
     psc_error error = {PSC_OK, ""};
-    psc_status status =
-        psc_registry_add(session->registry, point, false, &all, on_event, r, &subscriber, &error);
+    psc_status status = psc_registry_add(psc_session_registry(session, &all), point, false, &all,
+        on_event, r, &subscriber, &error);
     if (status != PSC_OK) {
         psc_host_pass(context, &error);
         return -1;
@@ -240,7 +242,8 @@ int psc_host_fetch(psc_context *context, int handle, int32_t layer, psc_event *o
             .shape = {part->n_rows, r->axis1, r->n_axes == 3 ? r->axis2 : 0},
             .stride = {r->axis1 * r->axis2, r->n_axes == 3 ? r->axis2 : 1, r->n_axes == 3}},
         .heads = r->heads,
-        .n_heads = r->n_heads};
+        .n_heads = r->n_heads,
+        .gradient = r->gradient};
     return 0;
 }
 

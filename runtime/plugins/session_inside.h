@@ -86,6 +86,9 @@ typedef struct psc_target_facts {
     int32_t first_ids[PSC_MOST_RANKS];
 } psc_target_facts;
 
+/* The backward pass of a session's runs (gradient.c). */
+typedef struct psc_gradient psc_gradient;
+
 /* A captured point (capture.c). */
 typedef struct psc_capture psc_capture;
 
@@ -95,6 +98,7 @@ struct psc_session {
     psc_team *team;
     psc_session_options options; /* resolved: no zeros */
     psc_registry *registry;
+    psc_registry *gradients; /* subscriptions to gradients */
     psc_kv_cache *cache;
     psc_forward *forward;
     psc_rotary rotary;      /* of capacity positions */
@@ -105,6 +109,8 @@ struct psc_session {
     psc_capture *captures;
     int32_t n_captures;
     psc_destinations copies; /* of the current run: captures and the caller's copies */
+    psc_destinations gradient_copies; /* those of gradients */
+    psc_gradient *gradient;           /* null until the first run with a metric */
     psc_results *results;
 
     /* the current or last run */
@@ -165,6 +171,11 @@ static inline const psc_example *psc_session_example(const psc_session *s, int32
 /* Whether a call into the session comes from a callback: of a run, a report, open or close. */
 static inline bool psc_session_busy(const psc_session *s) {
     return s->run_options || s->error;
+}
+
+/* Where a subscription with this filter (nullable) belongs. */
+static inline psc_registry *psc_session_registry(psc_session *s, const psc_filter *filter) {
+    return psc_filter_is_of_gradients(filter) ? s->gradients : s->registry;
 }
 
 /* --- host.c, host_*.c: the table of psc_plugin.h --------------------------------------------- */

@@ -15,6 +15,7 @@ enum { NAME_BYTES = 128 };
 struct psc_capture {
     psc_point point;
     int32_t layer; /* -1 where there is none */
+    bool gradient;
     psc_capture_rows rows;
     bool joined; /* of several requests, which may name a row more than once */
 };
@@ -24,6 +25,13 @@ void psc_captures_free(psc_session *session) {
     free(session->captures);
     session->captures = NULL;
     session->n_captures = 0;
+}
+
+/* "blocks.3.hook_resid_post", "hook_embed_grad" */
+static void name_of(char *out, size_t size, const psc_capture *capture) {
+    char name[64];
+    psc_point_name(name, sizeof name, capture->point, capture->layer);
+    snprintf(out, size, "%s%s", name, capture->gradient ? PSC_GRADIENT_SUFFIX : "");
 }
 
 /* --- requests -------------------------------------------------------------------------------- */
@@ -50,7 +58,7 @@ static psc_status join(psc_capture *capture, const psc_capture_rows *rows, psc_e
     }
     if (n + more > PSC_CAPTURE_ROWS) {
         char name[NAME_BYTES];
-        psc_point_name(name, sizeof name, capture->point, capture->layer);
+        name_of(name, sizeof name, capture);
         return psc_fail(
             error, PSC_ERROR_INPUT, "capture %.80s: more than %d rows", name, PSC_CAPTURE_ROWS);
     }
@@ -61,12 +69,13 @@ static psc_status join(psc_capture *capture, const psc_capture_rows *rows, psc_e
     return PSC_OK;
 }
 
-static psc_status add_one(psc_session *session, psc_point point, int32_t layer,
+static psc_status add_one(psc_session *session, psc_point point, int32_t layer, bool gradient,
     const psc_capture_rows *rows, psc_error *error) {
-    psc_capture capture = {.point = point, .layer = layer};
+    psc_capture capture = {.point = point, .layer = layer, .gradient = gradient};
     for (int32_t i = 0; i < session->n_captures; i++) {
         psc_capture *other = &session->captures[i];
-        if (other->point == point && other->layer == layer) return join(other, rows, error);
+        if (other->point == point && other->layer == layer && other->gradient == gradient)
+            return join(other, rows, error);
     }
     psc_status status = copy_rows(&capture.rows, rows, error);
     if (status != PSC_OK) return status;
@@ -108,8 +117,8 @@ static bool exists(const psc_session *session, psc_point point) {
 
 /* Adds the points whose names fit, in the order in which a pass shows them: hook_embed, the layers,
  * the points after them. */
-static psc_status add_fitting(
-    psc_session *session, const char *pattern, const psc_capture_rows *rows, psc_error *error) {
+static psc_status add_fitting(psc_session *session, const char *pattern, bool gradient,
+    const psc_capture_rows *rows, psc_error *error) {
     const int32_t n_layers = session->model->info.n_layers;
     char name[NAME_BYTES];
     bool found = false;
@@ -123,7 +132,7 @@ static psc_status add_fitting(
             psc_point_name(name, sizeof name, point, inside ? l : -1);
             if (strcmp(pattern, "all") != 0 && !fits(pattern, name)) continue;
             found = true;
-            status = add_one(session, point, inside ? l : -1, rows, error);
+            status = add_one(session, point, inside ? l : -1, gradient, rows, error);
         }
     }
     if (found) return status;
@@ -133,13 +142,14 @@ static psc_status add_fitting(
         pattern);
 }
 
-static psc_status add_named(
-    psc_session *session, const char *name, const psc_capture_rows *rows, psc_error *error) {
+static psc_status add_named(psc_session *session, const char *name, bool gradient,
+    const psc_capture_rows *rows, psc_error *error) {
     psc_point point;
     int32_t layer, n_layers = session->model->info.n_layers;
     const bool pattern = strcmp(name, "all") == 0 || strchr(name, '*');
     psc_status status = psc_point_parse(&point, &layer, name, pattern ? NULL : error);
-    if (status != PSC_OK) return pattern ? add_fitting(session, name, rows, error) : status;
+    if (status != PSC_OK) 
+        return pattern ? add_fitting(session, name, gradient, rows, error) : status;
     if (!exists(session, point))
         return psc_fail(error, PSC_ERROR_INPUT,
             "this model has no hook_resid_mid: its attention and MLP read the same residual");
@@ -147,9 +157,9 @@ static psc_status add_named(
         return psc_fail(error, PSC_ERROR_INPUT,
             "hook point '%.100s': layer %d does not exist; the model has layers 0 to %d", name,
             (int)layer, (int)n_layers - 1);
-    if (layer != -2) return add_one(session, point, layer, rows, error);
+    if (layer != -2) return add_one(session, point, layer, gradient, rows, error);
     for (int32_t l = 0; l < n_layers && status == PSC_OK; l++)
-        status = add_one(session, point, l, rows, error);
+        status = add_one(session, point, l, gradient, rows, error);
     return status;
 }
 
@@ -165,7 +175,10 @@ psc_status psc_captures_add(psc_session *session, const char *request, psc_error
     snprintf(name, sizeof name, "%.*s", (int)(chosen ? chosen - request : NAME_BYTES - 1), request);
     psc_status status = PSC_OK;
     if (chosen) status = psc_capture_rows_parse(&rows, chosen + strlen(key), name, error);
-    if (status == PSC_OK) status = add_named(session, name, &rows, error);
+    const size_t length = strlen(name), end = strlen(PSC_GRADIENT_SUFFIX);
+    const bool gradient = length > end && strcmp(name + length - end, PSC_GRADIENT_SUFFIX) == 0;
+    if (gradient) name[length - end] = 0;
+    if (status == PSC_OK) status = add_named(session, name, gradient, &rows, error);
     free(rows.list);
     return status;
 }
@@ -204,8 +217,8 @@ static psc_status count_bytes(const psc_session *session, const psc_capture *cap
     uint64_t *total, psc_error *error) {
     const uint64_t cap = session->options.retained_cap;
     if (bytes > (double)(cap - *total)) {
-        char name[64];
-        psc_point_name(name, sizeof name, capture->point, capture->layer);
+        char name[NAME_BYTES];
+        name_of(name, sizeof name, capture);
         return psc_fail(error, PSC_ERROR_MEMORY,
             "capturing %s needs %.0f bytes on top of the %llu already captured; the cap (retained_cap) is %llu",
             name, bytes, (unsigned long long)*total, (unsigned long long)cap);
@@ -235,7 +248,7 @@ static psc_status choose(
     *c = (chosen){calloc(n, sizeof *c->rows), calloc(n, sizeof *c->n)};
     if (!c->rows || !c->n)
         return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a capture");
-    psc_point_name(name, sizeof name, capture->point, capture->layer);
+    name_of(name, sizeof name, capture);
     for (size_t i = 0; i < n && status == PSC_OK; i++)
         status = psc_capture_rows_resolve(&c->rows[i], &c->n[i], &capture->rows, capture->joined,
             session->inputs[i].n, name, error);
@@ -258,10 +271,10 @@ static int32_t count_stretches(const chosen *c, int32_t n_inputs) {
  * Null after setting the error. */
 static float *make_array(psc_session *session, const psc_capture *capture, int32_t input,
     const psc_destination_part *whole, psc_error *error) {
-    char hook[64], name[96];
+    char hook[NAME_BYTES], name[NAME_BYTES + 16];
     int64_t shape[3];
     const int n = psc_copies_shape(shape, session, capture->point, whole);
-    psc_point_name(hook, sizeof hook, capture->point, capture->layer);
+    name_of(hook, sizeof hook, capture);
     if (session->n_inputs > 1)
         snprintf(name, sizeof name, "%s@%d", hook, (int)session->inputs[input].sequence);
     else
@@ -300,12 +313,17 @@ static psc_destination_part *fill_parts(psc_destination_part *part, psc_session 
 
 static psc_status begin_one(psc_session *session, const psc_capture *capture, const chosen *c,
     uint64_t *total, psc_error *error) {
+    char name[NAME_BYTES];
+    psc_destinations *list = psc_copies_list(session, capture->gradient);
+    name_of(name, sizeof name, capture);
     psc_status status = psc_copies_check_stop(session, capture->point, capture->layer, error);
+    if (status == PSC_OK)
+        status = psc_copies_check_metric(session, capture->gradient, name, error);
     if (status != PSC_OK) return status;
     psc_destination *to = psc_destinations_add(
-        &session->copies, capture->point, capture->layer, count_stretches(c, session->n_inputs));
+        list, capture->point, capture->layer, count_stretches(c, session->n_inputs));
     if (!to) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a capture");
-    psc_destination_part *part = session->copies.parts + to->first_part;
+    psc_destination_part *part = list->parts + to->first_part;
     for (int32_t i = 0, at = 0; i < session->n_inputs; at += session->inputs[i++].n) {
         part = fill_parts(part, session, capture, i, at, c, total, error);
         if (!part) return error->status;

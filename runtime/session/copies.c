@@ -5,6 +5,7 @@
  * keys = the sequence's length after the run. */
 #include "session.h"
 
+#include <stdio.h>
 #include <string.h>
 
 int psc_copies_shape(int64_t shape[3], const psc_session *session, psc_point point,
@@ -49,18 +50,32 @@ psc_status psc_copies_check_stop(
         stop < 0 ? 0 : (int)stop);
 }
 
-psc_destination *psc_copies_add(psc_session *session, psc_point point, int32_t layer,
+psc_destinations *psc_copies_list(psc_session *session, bool gradient) {
+    return gradient ? &session->gradient_copies : &session->copies;
+}
+
+psc_status psc_copies_check_metric(
+    const psc_session *session, bool gradient, const char *what, psc_error *error) {
+    if (!gradient || session->run_options->metric) return PSC_OK;
+    return psc_fail(error, PSC_ERROR_INPUT,
+        "%s is of a gradient, but the run has no metric; give it one (psc_run_options.metric)", what);
+}
+
+/* A new destination with one part per input, for the rows that filter selects; the parts lack data.
+ * Null after setting error. */
+static psc_destination *add_destination(psc_session *session, const psc_copy *copy,
     const psc_filter *filter, psc_error *error) {
-    static const psc_filter all = PSC_FILTER_INIT;
-    if (psc_copies_check_stop(session, point, layer, error) != PSC_OK) return NULL;
-    psc_destination *to = psc_destinations_add(&session->copies, point, layer, session->n_inputs);
+    const psc_point point = (psc_point)copy->point;
+    psc_destinations *list = psc_copies_list(session, copy->gradient != 0);
+    if (psc_copies_check_stop(session, point, copy->layer, error) != PSC_OK) return NULL;
+    psc_destination *to = psc_destinations_add(list, point, copy->layer, session->n_inputs);
     if (!to) {
         psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a copy");
         return NULL;
     }
-    psc_destination_part *parts = session->copies.parts + to->first_part;
+    psc_destination_part *parts = list->parts + to->first_part;
     for (int32_t i = 0, at = 0; i < session->n_inputs; at += session->inputs[i++].n)
-        parts[i] = find_part(session, at, session->inputs[i].n, filter ? filter : &all);
+        parts[i] = find_part(session, at, session->inputs[i].n, filter);
     return to;
 }
 
@@ -92,7 +107,8 @@ static psc_status check_point(
 /* Places the parts in the caller's memory, which they must fill. */
 static psc_status place(psc_session *session, int32_t index, const psc_copy *copy,
     const psc_destination *to, psc_error *error) {
-    psc_destination_part *parts = session->copies.parts + to->first_part;
+    psc_destination_part *parts =
+        psc_copies_list(session, copy->gradient != 0)->parts + to->first_part;
     int64_t total = 0;
     for (int32_t i = 0; i < to->n_parts; i++) {
         int64_t shape[3], floats = 1;
@@ -115,10 +131,13 @@ static psc_status add_copy(
         .rows = copy->rows,
         .row_begin = copy->row_begin,
         .row_end = copy->row_end};
+    char what[32];
+    snprintf(what, sizeof what, "copy %d", (int)index);
     psc_status status = check_point(session, index, copy, error);
+    if (status == PSC_OK)
+        status = psc_copies_check_metric(session, copy->gradient != 0, what, error);
     if (status != PSC_OK) return status;
-    const psc_destination *to =
-        psc_copies_add(session, (psc_point)copy->point, copy->layer, &filter, error);
+    const psc_destination *to = add_destination(session, copy, &filter, error);
     return to ? place(session, index, copy, to, error) : error->status;
 }
 
@@ -128,17 +147,22 @@ psc_status psc_copies_begin(psc_session *session, psc_error *error) {
     const int32_t n = options->n_copies;
     psc_status status =
         psc_destinations_clear(&session->copies, session->model->info.n_layers, error);
+    if (status == PSC_OK)
+        status =
+            psc_destinations_clear(&session->gradient_copies, session->model->info.n_layers, error);
     if (status != PSC_OK || n == 0) return status;
     if (n < 0 || !options->copies)
         return psc_fail(error, PSC_ERROR_INPUT, "%d copies were given without a list", (int)n);
     const size_t size = options->copies->struct_size;
-    if (size < sizeof(psc_copy))
+    const size_t first = offsetof(psc_copy, gradient);
+    if (size < first)
         return psc_fail(error, PSC_ERROR_INPUT,
             "a copy has struct_size %zu, but the first version has %zu; start from PSC_COPY_INIT",
-            size, sizeof(psc_copy));
+            size, first);
     for (int32_t i = 0; i < n && status == PSC_OK; i++) {
-        psc_copy copy;
-        memcpy(&copy, (const char *)options->copies + (size_t)i * size, sizeof copy);
+        psc_copy copy = PSC_COPY_INIT;
+        memcpy(&copy, (const char *)options->copies + (size_t)i * size,
+            size < sizeof copy ? size : sizeof copy);
         status = add_copy(session, i, &copy, error);
     }
     return status;

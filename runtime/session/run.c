@@ -183,6 +183,7 @@ static void run_chunks(void *payload) {
     psc_session *s = p->s;
     const int32_t stop = s->run_options->stop_at_layer, n_layers = s->model->info.n_layers;
     float *to = s->logits;
+    p->status = psc_gradient_begin(s, p->error);
     const int32_t n_chunks = (s->n_rows - 1) / s->options.chunk + 1;
     for (int32_t i = 0, r = 0, n; i < n_chunks && p->status == PSC_OK; i++, r += n) {
         n = (s->n_rows - r) / (n_chunks - i); /* about equal: a short chunk costs more per row */
@@ -199,6 +200,7 @@ static void run_chunks(void *payload) {
         for (int32_t k = r; to && k < r + n; k++) to += s->wanted[k] ? s->model->config.d_vocab : 0;
         if (p->status == PSC_OK) p->status = report_progress(s, r + n, p->error);
     }
+    if (p->status == PSC_OK) p->status = psc_gradient_run(s, p->error);
     p->status = psc_contexts_end(s, p->status, p->error);
 }
 
@@ -237,6 +239,9 @@ static psc_status check_options(
     if (stop != 0 && s->n_contexts > 0)
         return psc_fail(error, PSC_ERROR_STATE,
             "stop_at_layer %d: a session with plugins must compute all layers", (int)stop);
+    if (stop != 0 && options->metric)
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "stop_at_layer %d: a run with a metric must compute all layers", (int)stop);
     return psc_run_check_sentences(options, error);
 }
 
@@ -252,6 +257,7 @@ static psc_status run_with(psc_session *s, const psc_input *inputs, int32_t n_in
     s->n_inputs = n_inputs;
     psc_status status = run_rows(s, error);
     psc_registry_end_run(s->registry);
+    psc_registry_end_run(s->gradients);
     s->run_options = NULL;
     s->text = NULL;
     s->error = NULL;

@@ -112,7 +112,14 @@ psc_status psc_session_open(
     if (status == PSC_OK)
         status = psc_registry_open(
             &s->registry, info->n_layers, info->n_heads, info->parallel_residual, error);
-    if (status == PSC_OK && s->options.check_plugins) psc_registry_check_writes(s->registry);
+    if (status == PSC_OK)
+        status = psc_registry_open(
+            &s->gradients, info->n_layers, info->n_heads, info->parallel_residual, error);
+    if (status == PSC_OK) psc_registry_set_gradients(s->gradients);
+    if (status == PSC_OK && s->options.check_plugins) {
+        psc_registry_check_writes(s->registry);
+        psc_registry_check_writes(s->gradients);
+    }
     if (status == PSC_OK)
         status = psc_kv_cache_open(&s->cache, s->options.n_sequences, info->n_layers, info->n_heads,
             info->d_head, s->options.capacity, s->options.shared_tokens, error);
@@ -145,12 +152,15 @@ void psc_session_close(psc_session **out) {
     psc_contexts_close(s);
     psc_captures_free(s);
     psc_destinations_free(&s->copies);
+    psc_destinations_free(&s->gradient_copies);
+    psc_gradient_close(&s->gradient);
     psc_targets_clear(s);
     psc_results_close(&s->results);
     psc_forward_close(&s->forward);
     psc_rotary_close(&s->rotary);
     psc_kv_cache_close(&s->cache);
     psc_registry_close(&s->registry);
+    psc_registry_close(&s->gradients);
     psc_team_close(&s->team);
     free(s->rows);
     free(s->own_logits);
@@ -205,8 +215,8 @@ static psc_status add_hook(psc_session *session, psc_point point, bool editor,
     if (psc_session_busy(session))
         return psc_fail(error, PSC_ERROR_STATE, "a hook cannot be added in a callback");
     psc_subscriber client = {.owner = payload};
-    return psc_registry_add(
-        session->registry, point, editor, filter, callback, payload, &client, error);
+    return psc_registry_add(psc_session_registry(session, filter), point, editor, filter, callback,
+        payload, &client, error);
 }
 
 psc_status psc_session_observe(psc_session *session, psc_point point, const psc_filter *filter,
@@ -220,7 +230,9 @@ psc_status psc_session_edit(psc_session *session, psc_point point, const psc_fil
 }
 
 void psc_session_unhook(psc_session *session, const void *payload) {
-    if (!psc_session_busy(session)) psc_registry_remove(session->registry, payload);
+    if (psc_session_busy(session)) return;
+    psc_registry_remove(session->registry, payload);
+    psc_registry_remove(session->gradients, payload);
 }
 
 int32_t psc_session_length(const psc_session *session, int32_t sequence) {

@@ -42,16 +42,25 @@ psc_status psc_capture_rows_resolve(int32_t **out, int32_t *count, const psc_cap
 /* --- copies.c -------------------------------------------------------------------------------- */
 /* Makes the caller's copies the run's destinations. */
 psc_status psc_copies_begin(psc_session *session, psc_error *error);
-/* A new destination of the run with one part per input, for the rows that filter selects; the parts
- * lack data. Null after setting error. */
-psc_destination *psc_copies_add(psc_session *session, psc_point point, int32_t layer,
-    const psc_filter *filter, psc_error *error);
+/* The run's destinations of values, or of gradients. */
+psc_destinations *psc_copies_list(psc_session *session, bool gradient);
 /* PSC_ERROR_INPUT if the run stops before the tensor is computed. */
 psc_status psc_copies_check_stop(
     const psc_session *session, psc_point point, int32_t layer, psc_error *error);
+/* PSC_ERROR_INPUT if a gradient is requested of a run without a metric. what: "copy 3" */
+psc_status psc_copies_check_metric(
+    const psc_session *session, bool gradient, const char *what, psc_error *error);
 /* The shape of a part's tensor; returns the number of axes. */
 int psc_copies_shape(int64_t shape[3], const psc_session *session, psc_point point,
     const psc_destination_part *part);
+
+/* --- gradient.c ------------------------------------------------------------------------------ */
+/* Before a run's chunks, if it has a metric: checks the metric and makes what the pass keeps
+ * destinations of the run. */
+psc_status psc_gradient_begin(psc_session *session, psc_error *error);
+/* After them: the gradient, to hooks, captures and copies. */
+psc_status psc_gradient_run(psc_session *session, psc_error *error);
+void psc_gradient_close(psc_gradient **gradient);
 
 /* --- run.c ----------------------------------------------------------------------------------- */
 /* Memory for runs of up to n_rows rows with the logits of n_logits. */

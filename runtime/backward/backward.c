@@ -1,0 +1,367 @@
+/* The gradient of a metric m of the logits, from the logits to the embedding, over R rows of a run.
+ *
+ *   dz [n_logits, V] = dm/dz;  g [R, N] = LN_final's gradient of W_U^T dz, 0 at other rows;
+ *   g through the layers, last first (backward_layer.c);  the embedding's gradient is g
+ *
+ * What it reads of the forward pass is copied by that pass (psc_destinations), so values are those
+ * that editors left. Keys and values come from the cache. */
+#include "backward_inside.h"
+
+#include "arena.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Rows whose logits' gradient is shown at a time. */
+#define LOGIT_ROWS 128
+
+/* Row strides as in the forward pass: rows a multiple of 4 KiB apart share cache sets. */
+static size_t padded(size_t n) {
+    return (n + PSC_LANES - 1) / PSC_LANES * PSC_LANES + PSC_LANES;
+}
+
+/* --- memory ---------------------------------------------------------------------------------- */
+
+#define WIDE_BUFFERS 6 /* of [R, ld_n] */
+
+/* Floats that the forward pass keeps per row. */
+static size_t kept_floats(const psc_backward *b) {
+    const bool mid = !b->with.model->config.parallel_residual;
+    return b->n_layers * ((2 + mid) * b->n + b->m) + b->n;
+}
+
+/* Places all buffers in one block; with null memory it only counts floats. */
+static size_t place(psc_backward *b, size_t rows, size_t n_logits, size_t n_keys, float *memory) {
+    const size_t threads = (size_t)psc_team_threads(b->with.team);
+    float *wide = NULL;
+    b->scratch_floats = psc_backward_scratch(b, n_keys);
+    struct {
+        float **to;
+        size_t floats;
+    } buffers[] = {{&b->g, rows * b->ld_n}, {&b->y2, rows * b->ld_n}, {&b->dz, rows * b->ld_n},
+        {&b->dq, rows * b->ld_n}, {&b->dk, rows * b->ld_n}, {&b->dv, rows * b->ld_n},
+        {&b->da, rows * b->ld_m}, {&b->scale, rows}, {&b->dscale, rows}, {&b->zeros, b->n},
+        {&b->scratch, threads * b->scratch_floats}, {&wide, threads * 4 * b->v},
+        {&b->logits, n_logits * b->ld_v}, {&b->kept, rows * kept_floats(b)}};
+    size_t used = 0;
+    for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) {
+        if (memory) *buffers[i].to = memory + used;
+        used += padded(buffers[i].floats);
+    }
+    b->wide = (double *)(void *)wide;
+    return used;
+}
+
+double psc_backward_bytes(
+    const psc_backward *backward, int32_t n_rows, int32_t n_logits, int32_t n_keys) {
+    psc_backward counted = *backward;
+    return (double)place(&counted, (size_t)n_rows, (size_t)n_logits, (size_t)n_keys, NULL) *
+           sizeof(float);
+}
+
+float *psc_backward_grow(psc_backward *b, psc_backward_grown *grown, size_t floats) {
+    if (grown->floats >= floats) return grown->data;
+    psc_aligned_free(grown->data);
+    grown->floats = 0;
+    grown->data = psc_aligned_alloc(floats * sizeof(float));
+    if (grown->data)
+        grown->floats = floats;
+    else
+        psc_fail(b->error, PSC_ERROR_MEMORY, "not enough memory for a gradient of %.0f MB",
+            (double)floats * 4e-6);
+    return grown->data;
+}
+
+psc_status psc_backward_open(
+    psc_backward **out, const psc_backward_parts *parts, psc_error *error) {
+    const psc_config *c = &parts->model->config;
+    psc_backward *b = *out = calloc(1, sizeof *b);
+    if (b) b->kept_layers = calloc(c->n_layers, sizeof *b->kept_layers);
+    if (!b || !b->kept_layers) {
+        psc_backward_close(out);
+        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the backward pass");
+    }
+    b->with = *parts;
+    b->n = c->d_model;
+    b->heads = c->n_heads;
+    b->d_head = c->d_head;
+    b->m = c->d_mlp;
+    b->v = c->d_vocab;
+    b->n_layers = c->n_layers;
+    b->ld_n = padded(b->n);
+    b->ld_m = padded(b->m);
+    b->ld_v = padded(b->v);
+    return PSC_OK;
+}
+
+void psc_backward_close(psc_backward **backward) {
+    psc_backward *b = *backward;
+    if (!b) return;
+    float *blocks[] = {b->memory, b->result.data, b->scores.data, b->edited.data, b->whole.data};
+    for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) psc_aligned_free(blocks[i]);
+    free(b->kept_layers);
+    free(b->values);
+    free(b->segments);
+    free(b->n_keys);
+    free(b);
+    *backward = NULL;
+}
+
+static psc_status reserve(psc_backward *b, size_t rows, size_t n_logits, size_t n_keys) {
+    const size_t floats = place(b, rows, n_logits, n_keys, NULL);
+    if (floats > b->floats) {
+        psc_aligned_free(b->memory);
+        b->floats = 0;
+        b->memory = psc_aligned_alloc(floats * sizeof(float));
+        if (!b->memory)
+            return psc_fail(b->error, PSC_ERROR_MEMORY,
+                "not enough memory for the gradient of %zu rows (%.0f MB)", rows,
+                (double)floats * 4e-6);
+        b->floats = floats;
+    }
+    place(b, rows, n_logits, n_keys, b->memory);
+    memset(b->zeros, 0, b->n * sizeof *b->zeros);
+    if (rows <= b->row_room) return PSC_OK;
+    b->row_room = 0;
+    free(b->segments);
+    free(b->n_keys);
+    b->segments = malloc(rows * sizeof *b->segments);
+    b->n_keys = malloc(rows * sizeof *b->n_keys);
+    if (!b->segments || !b->n_keys)
+        return psc_fail(b->error, PSC_ERROR_MEMORY, "not enough memory for %zu rows", rows);
+    b->row_room = rows;
+    return PSC_OK;
+}
+
+/* --- what the forward pass keeps ------------------------------------------------------------- */
+
+/* Takes all rows of a point, [R, width]; returns the memory behind them, or null without memory. */
+static float *keep(psc_backward *b, psc_destinations *kept, psc_point point, int32_t layer,
+    float *data, size_t width) {
+    psc_destination *to = data ? psc_destinations_add(kept, point, layer, 1) : NULL;
+    if (!to) return NULL;
+    kept->parts[to->first_part] = (psc_destination_part){
+        .begin = 0, .end = b->n_rows, .n_rows = b->n_rows, .data = data};
+    return data + (size_t)b->n_rows * width;
+}
+
+static float *keep_layers(psc_backward *b, psc_destinations *kept) {
+    const bool parallel = b->with.model->config.parallel_residual;
+    float *at = b->kept;
+    for (int32_t l = 0; l < (int32_t)b->n_layers; l++) {
+        psc_kept_layer *layer = &b->kept_layers[l];
+        layer->pre = at;
+        at = keep(b, kept, PSC_HOOK_RESID_PRE, l, at, b->n);
+        layer->mid = parallel ? NULL : at;
+        if (!parallel) at = keep(b, kept, PSC_HOOK_RESID_MID, l, at, b->n);
+        layer->rot_q = at;
+        at = keep(b, kept, PSC_HOOK_ROT_Q, l, at, b->n);
+        layer->a = at;
+        at = keep(b, kept, PSC_HOOK_MLP_PRE, l, at, b->m);
+    }
+    b->kept_final = at;
+    return keep(b, kept, PSC_HOOK_RESID_POST, (int32_t)b->n_layers - 1, at, b->n);
+}
+
+/* The logits of the metric's rows, a part each. */
+static bool keep_logits(psc_backward *b, psc_destinations *kept) {
+    psc_destination *to = psc_destinations_add(kept, PSC_HOOK_LOGITS, -1, b->n_logits);
+    for (int32_t i = 0; to && i < b->n_logits; i++)
+        kept->parts[to->first_part + i] = (psc_destination_part){.begin = b->logit_rows[i],
+            .end = b->logit_rows[i] + 1,
+            .n_rows = 1,
+            .data = b->logits + (size_t)i * b->ld_v};
+    return to != NULL;
+}
+
+psc_status psc_backward_begin(psc_backward *b, psc_destinations *kept, const psc_row *rows,
+    int32_t n_rows, const int32_t *logit_rows, int32_t n_logits, psc_error *error) {
+    b->rows = rows;
+    b->n_rows = n_rows;
+    b->logit_rows = logit_rows;
+    b->n_logits = n_logits;
+    b->error = error;
+    b->most_keys = 0;
+    for (int32_t r = 0; r < n_rows; r++)
+        if (rows[r].position >= b->most_keys) b->most_keys = rows[r].position + 1;
+    psc_status status = reserve(b, (size_t)n_rows, (size_t)n_logits, (size_t)b->most_keys);
+    if (status != PSC_OK) return status;
+    b->n_segments = 0;
+    for (int32_t r = 0; r < n_rows; r++) {
+        b->n_keys[r] = rows[r].position + 1;
+        if (r > 0 && rows[r].sequence == rows[r - 1].sequence)
+            b->segments[b->n_segments - 1].rows++;
+        else
+            b->segments[b->n_segments++] = (psc_segment){r, 1};
+    }
+    if (keep_layers(b, kept) && keep_logits(b, kept)) return PSC_OK;
+    return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the gradient's copies");
+}
+
+const float *psc_backward_logits(const psc_backward *b, int32_t slot) {
+    return b->logits + (size_t)slot * b->ld_v;
+}
+
+/* --- showing --------------------------------------------------------------------------------- */
+
+static int32_t layer_of(const psc_backward *b, psc_point point) {
+    return psc_point_has_layer(point) ? b->layer : -1;
+}
+
+bool psc_backward_wants(const psc_backward *b, psc_point point) {
+    const int32_t layer = layer_of(b, point);
+    return psc_registry_wants(b->with.gradients, point, layer, b->rows, b->n_rows) ||
+           psc_destinations_want(b->copies, point, layer, b->rows, b->n_rows);
+}
+
+bool psc_backward_edits(const psc_backward *b, psc_point point) {
+    return psc_registry_edits(b->with.gradients, point, layer_of(b, point), b->rows, b->n_rows);
+}
+
+typedef struct copy_job {
+    const psc_backward *b;
+    psc_point point;
+    int32_t first; /* row of the view's first */
+    const psc_view *view;
+} copy_job;
+
+static void copy_rows(int64_t begin, int64_t end, int thread, void *payload) {
+    (void)thread;
+    const copy_job *job = payload;
+    const psc_backward *b = job->b;
+    psc_destinations_take(b->copies, job->point, layer_of(b, job->point), b->rows + job->first,
+        job->view, begin, end);
+}
+
+/* Shows rows first..first+n-1. */
+static psc_status show_some(
+    psc_backward *b, psc_point point, int32_t first, int32_t n, const psc_view *view) {
+    const int32_t layer = layer_of(b, point);
+    psc_status status = psc_registry_deliver(
+        b->with.gradients, point, layer, b->rows + first, n, view, b->error);
+    copy_job job = {b, point, first, view};
+    if (status == PSC_OK && psc_destinations_want(b->copies, point, layer, b->rows + first, n))
+        psc_team_for(b->with.team, n, copy_rows, &job);
+    return status;
+}
+
+psc_status psc_backward_show(psc_backward *b, psc_point point, const psc_view *view) {
+    return psc_backward_wants(b, point) ? show_some(b, point, 0, b->n_rows, view) : PSC_OK;
+}
+
+psc_status psc_backward_show_rows(
+    psc_backward *b, psc_point point, float *data, size_t width, size_t ld) {
+    const psc_view view = {data, 2, {b->n_rows, (int64_t)width}, {(int64_t)ld, 1}};
+    return psc_backward_show(b, point, &view);
+}
+
+psc_status psc_backward_show_heads(psc_backward *b, psc_point point, float *data) {
+    const psc_view view = {data, 3, {b->n_rows, (int64_t)b->heads, (int64_t)b->d_head},
+        {(int64_t)b->ld_n, (int64_t)b->d_head, 1}};
+    return psc_backward_show(b, point, &view);
+}
+
+/* --- products -------------------------------------------------------------------------------- */
+
+typedef struct pull_job {
+    psc_pullback_f32_fn kernel;
+    psc_pullback all;
+    const psc_forward *forward;
+} pull_job;
+
+/* Ranges of k begin at multiples of a cache line, so that threads do not share one. */
+static void pull_range(int64_t begin, int64_t end, int thread, void *payload) {
+    const pull_job *job = payload;
+    psc_pullback p = job->all;
+    const size_t last = p.k_begin + (size_t)end * PSC_LANES;
+    p.room = psc_forward_room(job->forward, thread);
+    p.k_begin += (size_t)begin * PSC_LANES;
+    if (last < p.k_end) p.k_end = last;
+    job->kernel(&p);
+}
+
+void psc_backward_pull(psc_backward *b, const psc_packed *w, float *y, size_t ldy, const float *u,
+    size_t ldu, size_t rows, size_t k_begin, size_t k_end) {
+    pull_job job = {b->with.kernels->pullback[w->dtype],
+        {.y = y,
+            .ldy = ldy,
+            .u = u,
+            .ldu = ldu,
+            .w = w->panels,
+            .rows = rows,
+            .k = w->k,
+            .out = w->out,
+            .k_begin = k_begin,
+            .k_end = k_end},
+        b->with.forward};
+    const size_t groups = (k_end - k_begin + PSC_LANES - 1) / PSC_LANES;
+    if (rows > 0) psc_team_for(b->with.team, (int64_t)groups, pull_range, &job);
+}
+
+/* --- the pass -------------------------------------------------------------------------------- */
+
+/* Shows the logits' gradient, of which rows outside the metric are 0, and pulls it back. */
+static psc_status show_logits(psc_backward *b) {
+    const psc_packed *w = &b->with.model->unembed;
+    float *tile = psc_backward_grow(b, &b->whole, LOGIT_ROWS * b->ld_v);
+    if (!tile) return PSC_ERROR_MEMORY;
+    psc_status status = PSC_OK;
+    for (int32_t first = 0, slot = 0, n; first < b->n_rows && status == PSC_OK; first += n) {
+        n = b->n_rows - first < LOGIT_ROWS ? b->n_rows - first : LOGIT_ROWS;
+        memset(tile, 0, (size_t)n * b->ld_v * sizeof *tile);
+        for (; slot < b->n_logits && b->logit_rows[slot] < first + n; slot++)
+            memcpy(tile + (size_t)(b->logit_rows[slot] - first) * b->ld_v,
+                psc_backward_logits(b, slot), b->v * sizeof *tile);
+        const psc_view view = {tile, 2, {n, (int64_t)b->v}, {(int64_t)b->ld_v, 1}};
+        status = show_some(b, PSC_HOOK_LOGITS, first, n, &view);
+        psc_backward_pull(b, w, b->g + (size_t)first * b->ld_n, b->ld_n, tile, b->ld_v, (size_t)n,
+            0, b->n);
+    }
+    return status;
+}
+
+/* g = W_U^T dz; only the metric's rows have a dz. */
+static psc_status unembed(psc_backward *b) {
+    if (psc_backward_wants(b, PSC_HOOK_LOGITS)) return show_logits(b);
+    memset(b->g, 0, (size_t)b->n_rows * b->ld_n * sizeof *b->g);
+    psc_backward_pull(b, &b->with.model->unembed, b->dz, b->ld_n, b->logits, b->ld_v,
+        (size_t)b->n_logits, 0, b->n);
+    for (int32_t i = 0; i < b->n_logits; i++)
+        memcpy(b->g + (size_t)b->logit_rows[i] * b->ld_n, b->dz + (size_t)i * b->ld_n,
+            b->n * sizeof *b->g);
+    return PSC_OK;
+}
+
+static psc_status check_stop(const psc_backward *b, int (*stop)(void *payload), void *payload) {
+    if (!stop || !stop(payload)) return PSC_OK;
+    return psc_fail(b->error, PSC_ERROR_CANCELLED, "the run was cancelled");
+}
+
+psc_status psc_backward_run(psc_backward *b, double *value, const psc_metric_part *terms, int32_t n,
+    const psc_destinations *copies, int (*stop)(void *payload), void *payload, psc_error *error) {
+    b->copies = copies;
+    b->error = error;
+    b->layer = -1;
+    if ((size_t)n > b->value_room) {
+        free(b->values);
+        b->value_room = 0;
+        b->values = malloc((size_t)n * sizeof *b->values);
+        if (!b->values)
+            return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for %d terms", (int)n);
+        b->value_room = (size_t)n;
+    }
+    psc_backward_metric(b, value, terms, n);
+    psc_status status = unembed(b);
+    if (status == PSC_OK)
+        status = psc_backward_norm(b, b->g, &b->with.model->ln_final, b->kept_final,
+            PSC_HOOK_LN_FINAL_SCALE, PSC_HOOK_LN_FINAL_NORMALIZED);
+    for (int32_t l = (int32_t)b->n_layers - 1; l >= 0 && status == PSC_OK; l--) {
+        b->layer = l;
+        status = check_stop(b, stop, payload);
+        if (status == PSC_OK) status = psc_backward_layer(b);
+    }
+    b->layer = -1;
+    if (status != PSC_OK) return status;
+    return psc_backward_show_rows(b, PSC_HOOK_EMBED, b->g, b->n, b->ld_n);
+}

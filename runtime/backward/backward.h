@@ -1,0 +1,59 @@
+/* The backward pass: the gradient of a metric of the logits at every hook point of a run.
+ * Private to runtime/.
+ * Threads: one thread at a time; psc_backward_run runs inside the team's region.
+ * Ownership: a psc_backward owns its buffers and what it keeps of the forward pass; the rest is
+ * borrowed. */
+#ifndef BACKWARD_H
+#define BACKWARD_H
+
+#include "forward.h"
+
+typedef struct psc_backward psc_backward;
+
+/* What a backward pass works with; all of it outlives the pass. */
+typedef struct psc_backward_parts {
+    const psc_model *model;
+    const psc_rotary *rotary;
+    const psc_kernels *kernels;
+    psc_team *team;
+    const psc_forward *forward; /* for the kernels' room (psc_forward_room) */
+    psc_registry *gradients;    /* subscriptions to gradients */
+    const psc_kv_cache *cache;  /* keys and values of the run, and of the prefix */
+} psc_backward_parts;
+
+/* One term of a metric: weight times
+ *   PSC_METRIC_LOGIT  z[token]
+ *   PSC_METRIC_LOG_P  z[token] - log sum exp z
+ *   PSC_METRIC_KL     sum_t p_t (log p_t - log q_t), p = softmax(other), q = softmax(z). */
+typedef struct psc_metric_part {
+    int32_t kind;       /* psc_metric_kind */
+    int32_t slot;       /* its row is rows[slot] of psc_backward_begin */
+    int32_t token;      /* of LOGIT and LOG_P */
+    double weight;      /* finite */
+    const float *other; /* [V], of KL */
+} psc_metric_part;
+
+psc_status psc_backward_open(
+    psc_backward **out, const psc_backward_parts *parts, psc_error *error);
+void psc_backward_close(psc_backward **backward);
+
+/* Bytes of a pass over n_rows rows whose metric reads n_logits of them; n_keys: most of a row. */
+double psc_backward_bytes(
+    const psc_backward *backward, int32_t n_rows, int32_t n_logits, int32_t n_keys);
+
+/* Before the forward pass: memory for it, and destinations for what the pass reads. rows [n_rows] are
+ * the whole run's; logit_rows [n_logits] ascend. Both are borrowed until psc_backward_run returns. */
+psc_status psc_backward_begin(psc_backward *backward, psc_destinations *kept, const psc_row *rows,
+    int32_t n_rows, const int32_t *logit_rows, int32_t n_logits, psc_error *error);
+
+/* After the forward pass: the logits [V] of logit_rows[slot]; psc_backward_run overwrites them. */
+const float *psc_backward_logits(const psc_backward *backward, int32_t slot);
+
+/* Sets *value to the sum of the terms [n] and shows its gradient at every point that a subscription
+ * or a destination (copies, nullable) selects, from the logits to the embedding. stop as in
+ * psc_pass. */
+psc_status psc_backward_run(psc_backward *backward, double *value, const psc_metric_part *terms,
+    int32_t n, const psc_destinations *copies, int (*stop)(void *payload), void *payload,
+    psc_error *error);
+
+#endif

@@ -1,0 +1,107 @@
+/* Shared by the files of the backward pass: its buffers, the kept tensors, products.
+ * Private to backward*.c.
+ * Threads: the session's thread; the team runs parts of rows.
+ * Ownership: psc_backward owns the buffers. */
+#ifndef BACKWARD_INSIDE_H
+#define BACKWARD_INSIDE_H
+
+#include "backward.h"
+
+/* Rows of a block of sums over rows, and of one tile of attention. */
+#define PSC_BACKWARD_BLOCK PSC_K_BLOCK
+
+/* What the forward pass keeps of a layer, as editors left it; rows without padding. */
+typedef struct psc_kept_layer {
+    float *pre;   /* [R, N] hook_resid_pre */
+    float *mid;   /* [R, N] hook_resid_mid; null with the parallel residual */
+    float *rot_q; /* [R, N] hook_rot_q */
+    float *a;     /* [R, M] mlp.hook_pre */
+} psc_kept_layer;
+
+/* Rows of one sequence: first..first+rows-1 of the run. */
+typedef struct psc_segment {
+    int32_t first, rows;
+} psc_segment;
+
+/* A buffer that exists once a tensor is requested. */
+typedef struct psc_backward_grown {
+    float *data;
+    size_t floats;
+} psc_backward_grown;
+
+struct psc_backward {
+    psc_backward_parts with;
+    size_t n, heads, d_head, m, v, n_layers;
+    size_t ld_n, ld_m, ld_v; /* row strides: a multiple of a cache line, not of 4 KiB */
+
+    float *memory; /* the block of the buffers below */
+    size_t floats; /* its size */
+    /* [R, ld_n] g: the gradient at the residual. y2: behind LN2, then before it. The others belong to
+     * attention: dz, then before LN1; dq, dk and dv, then the shares of W_K and W_V before LN1. */
+    float *g, *y2, *dz, *dq, *dk, *dv;
+    float *da;             /* [R, ld_m] */
+    float *scale, *dscale; /* [R] of one LayerNorm */
+    float *zeros;          /* [N] */
+    float *scratch;        /* [threads, scratch_floats] */
+    size_t scratch_floats;
+    double *wide;         /* [threads, 2, V] of the metric */
+    float *logits;        /* [n_logits, ld_v]: those of the metric's rows, then their gradient */
+    float *kept;          /* all that the forward pass keeps */
+    float *kept_final;    /* [R, N] the last layer's hook_resid_post */
+    psc_kept_layer *kept_layers;
+    psc_backward_grown result, scores, edited, whole;
+    double *values;        /* [value_room] of a metric's terms */
+    size_t value_room;
+    psc_segment *segments; /* [row_room] */
+    int32_t *n_keys;       /* [row_room] position + 1 */
+    size_t row_room;
+
+    /* the current run */
+    const psc_row *rows;
+    int32_t n_rows, n_segments, n_logits, most_keys, layer;
+    const int32_t *logit_rows;
+    const psc_destinations *copies;
+    psc_error *error;
+};
+
+/* --- backward.c --- */
+
+/* Whether a subscription or a destination selects the gradient at this point of the current layer. */
+bool psc_backward_wants(const psc_backward *b, psc_point point);
+/* Whether a subscriber may change it. */
+bool psc_backward_edits(const psc_backward *b, psc_point point);
+/* Shows a gradient of all rows, [R, width] with row stride ld or any view. */
+psc_status psc_backward_show(psc_backward *b, psc_point point, const psc_view *view);
+psc_status psc_backward_show_rows(
+    psc_backward *b, psc_point point, float *data, size_t width, size_t ld);
+psc_status psc_backward_show_heads(psc_backward *b, psc_point point, float *data);
+/* Memory of at least this many floats; growth loses the contents. Null after setting the error. */
+float *psc_backward_grow(psc_backward *b, psc_backward_grown *grown, size_t floats);
+/* y [rows, k of w] = W^T u [rows, out of w], the columns k_begin..k_end-1 of it. */
+void psc_backward_pull(psc_backward *b, const psc_packed *w, float *y, size_t ldy, const float *u,
+    size_t ldu, size_t rows, size_t k_begin, size_t k_end);
+
+/* --- backward_metric.c --- */
+
+/* The terms' sum, and in b->logits its gradient. */
+void psc_backward_metric(psc_backward *b, double *value, const psc_metric_part *terms, int32_t n);
+
+/* --- backward_norm.c --- */
+
+/* y [R, ld_n]: the gradient behind the LayerNorm of x [R, N], then before it. */
+psc_status psc_backward_norm(psc_backward *b, float *y, const psc_layer_norm *ln, const float *x,
+    psc_point scale, psc_point normalized);
+
+/* --- backward_attention.c --- */
+
+/* dz -> dq and dk after rotary, and dv; shows pattern and scores. */
+psc_status psc_backward_attention(psc_backward *b);
+/* Floats of a thread's scratch for rows with up to n_keys keys. */
+size_t psc_backward_scratch(const psc_backward *b, size_t n_keys);
+
+/* --- backward_layer.c --- */
+
+/* g: the gradient at hook_resid_post, then at hook_resid_pre. */
+psc_status psc_backward_layer(psc_backward *b);
+
+#endif

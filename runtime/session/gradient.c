@@ -1,0 +1,253 @@
+/* The gradient of a run's metric: its terms as psc_run_options has them, the memory for them, and the
+ * backward pass (runtime/backward).
+ *
+ *   begin   the metric's rows, ascending; what the pass reads becomes destinations of the run
+ *   run     targets become tokens of their rows; value and gradient */
+#include "session.h"
+
+#include "backward.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Most terms of a metric. */
+#define MOST_TERMS (1 << 24)
+
+struct psc_gradient {
+    psc_backward *backward;
+    psc_metric_part *parts; /* [room]; a contrast needs two */
+    int32_t *logit_rows;    /* [row_room] ascending */
+    int32_t *slots;         /* [row_room] of a row in logit_rows; -1: not read */
+    int32_t n_logits;
+    size_t room, row_room;
+};
+
+void psc_gradient_close(psc_gradient **gradient) {
+    psc_gradient *g = *gradient;
+    if (!g) return;
+    psc_backward_close(&g->backward);
+    free(g->parts);
+    free(g->logit_rows);
+    free(g->slots);
+    free(g);
+    *gradient = NULL;
+}
+
+static psc_status open_gradient(psc_session *s, psc_error *error) {
+    if (s->gradient) return PSC_OK;
+    const psc_backward_parts parts = {
+        s->model, &s->rotary, s->kernels, s->team, s->forward, s->gradients, s->cache};
+    psc_gradient *g = calloc(1, sizeof *g);
+    if (!g) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a gradient");
+    psc_status status = psc_backward_open(&g->backward, &parts, error);
+    if (status != PSC_OK)
+        psc_gradient_close(&g);
+    else
+        s->gradient = g;
+    return status;
+}
+
+uint64_t psc_session_gradient_bytes(psc_session *session, int32_t n_rows, int32_t n_logits) {
+    const int32_t most = session->options.capacity;
+    if (n_rows < 1 || n_logits < 0 || open_gradient(session, NULL) != PSC_OK) return 0;
+    if (n_rows > most) n_rows = most;
+    if (n_logits > n_rows) n_logits = n_rows;
+    return (uint64_t)psc_backward_bytes(session->gradient->backward, n_rows, n_logits, n_rows);
+}
+
+/* --- the metric ------------------------------------------------------------------------------ */
+
+/* Whether the current run has a gradient. */
+static bool has_metric(const psc_session *s) {
+    return s->run_options->metric && psc_phase_is_for_all(s->run_options->phase) && !s->reader;
+}
+
+static psc_metric_term term_at(const psc_metric *metric, int32_t i) {
+    psc_metric_term term = PSC_METRIC_TERM_INIT;
+    const size_t size = metric->terms->struct_size;
+    memcpy(&term, (const char *)metric->terms + (size_t)i * size,
+        size < sizeof term ? size : sizeof term);
+    return term;
+}
+
+static psc_status check_term(
+    const psc_session *s, const psc_metric_term *term, int32_t i, psc_error *error) {
+    const int32_t n_vocab = s->model->info.d_vocab;
+    if (term->kind < PSC_METRIC_LOGIT || term->kind > PSC_METRIC_KL)
+        return psc_fail(error, PSC_ERROR_INPUT, "term %d of the metric: unknown kind %d", (int)i,
+            (int)term->kind);
+    if (term->row < 0 || term->row >= s->n_rows)
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "term %d of the metric: row %d does not exist; the run has rows 0 to %d", (int)i,
+            (int)term->row, (int)s->n_rows - 1);
+    if (!isfinite(term->weight))
+        return psc_fail(
+            error, PSC_ERROR_INPUT, "term %d of the metric: its weight is not finite", (int)i);
+    if (term->kind == PSC_METRIC_KL) {
+        for (int32_t t = 0; term->logits && t < n_vocab; t++)
+            if (!isfinite(term->logits[t]))
+                return psc_fail(error, PSC_ERROR_INPUT,
+                    "term %d of the metric: logit %d of the other run is not finite", (int)i, (int)t);
+        if (term->logits) return PSC_OK;
+        return psc_fail(
+            error, PSC_ERROR_INPUT, "term %d of the metric: a divergence needs logits", (int)i);
+    }
+    if (term->token < -1 || term->token >= n_vocab)
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "term %d of the metric: token id %d is out of range; ids are 0 to %d", (int)i,
+            (int)term->token, (int)n_vocab - 1);
+    if (term->token == -1 && (term->target < 0 || term->target >= s->targets.n))
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "term %d of the metric: target %d is out of range; the number of targets is %d", (int)i,
+            (int)term->target, (int)s->targets.n);
+    return PSC_OK;
+}
+
+static psc_status check_metric(const psc_session *s, psc_error *error) {
+    const psc_metric *metric = s->run_options->metric;
+    const size_t least = offsetof(psc_metric, value);
+    if (metric->struct_size < least || metric->n_terms < 1 || metric->n_terms > MOST_TERMS ||
+        !metric->terms)
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "a metric has 1 to %d terms, not %d, and begins with PSC_METRIC_INIT", MOST_TERMS,
+            (int)metric->n_terms);
+    if (metric->terms->struct_size < sizeof(psc_metric_term))
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "a metric's term has struct_size %u, less than %zu; begin with PSC_METRIC_TERM_INIT",
+            (unsigned)metric->terms->struct_size, sizeof(psc_metric_term));
+    psc_status status = PSC_OK;
+    for (int32_t i = 0; i < metric->n_terms && status == PSC_OK; i++) {
+        const psc_metric_term term = term_at(metric, i);
+        status = check_term(s, &term, i, error);
+    }
+    return status;
+}
+
+/* Edits that the pass cannot go back through: it would need the values before them, too. */
+static psc_status check_editors(const psc_session *s, psc_error *error) {
+    static const psc_point points[] = {PSC_HOOK_LN1_SCALE, PSC_HOOK_LN2_SCALE,
+        PSC_HOOK_LN_FINAL_SCALE, PSC_HOOK_ATTN_SCORES, PSC_HOOK_PATTERN};
+    for (size_t i = 0; i < sizeof points / sizeof *points; i++) {
+        const bool layered = psc_point_has_layer(points[i]);
+        for (int32_t l = 0; l < (layered ? s->model->info.n_layers : 1); l++) {
+            const int32_t layer = layered ? l : -1;
+            if (!psc_registry_edits(s->registry, points[i], layer, s->rows, s->n_rows)) continue;
+            char name[64];
+            psc_point_name(name, sizeof name, points[i], layer);
+            return psc_fail(error, PSC_ERROR_INPUT,
+                "%s is edited in a run with a metric; edit another point, such as attn.hook_z", name);
+        }
+    }
+    return PSC_OK;
+}
+
+/* --- memory ---------------------------------------------------------------------------------- */
+
+/* Room for the run's rows and the metric's terms. */
+static psc_status make_room(psc_gradient *g, size_t n_rows, size_t n_parts, psc_error *error) {
+    if (n_rows > g->row_room) {
+        g->row_room = 0;
+        free(g->logit_rows);
+        free(g->slots);
+        g->logit_rows = malloc(n_rows * sizeof *g->logit_rows);
+        g->slots = malloc(n_rows * sizeof *g->slots);
+        if (g->logit_rows && g->slots) g->row_room = n_rows;
+    }
+    if (n_parts > g->room) {
+        g->room = 0;
+        free(g->parts);
+        g->parts = malloc(n_parts * sizeof *g->parts);
+        if (g->parts) g->room = n_parts;
+    }
+    if (g->row_room && g->room) return PSC_OK;
+    return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a metric");
+}
+
+/* The rows whose logits the metric reads, each once, ascending. */
+static void choose_rows(psc_gradient *g, const psc_metric *metric, int32_t n_rows) {
+    for (int32_t r = 0; r < n_rows; r++) g->slots[r] = -1;
+    for (int32_t i = 0; i < metric->n_terms; i++) g->slots[term_at(metric, i).row] = 0;
+    g->n_logits = 0;
+    for (int32_t r = 0; r < n_rows; r++) {
+        if (g->slots[r] < 0) continue;
+        g->slots[r] = g->n_logits;
+        g->logit_rows[g->n_logits++] = r;
+    }
+}
+
+static psc_status check_bytes(const psc_session *s, psc_error *error) {
+    const uint64_t cap = s->options.retained_cap;
+    const double left = cap > s->retained_bytes ? (double)(cap - s->retained_bytes) : 0.0;
+    int32_t n_keys = 0;
+    for (int32_t r = 0; r < s->n_rows; r++)
+        if (s->rows[r].position >= n_keys) n_keys = s->rows[r].position + 1;
+    const double bytes =
+        psc_backward_bytes(s->gradient->backward, s->n_rows, s->gradient->n_logits, n_keys);
+    if (bytes <= left) return PSC_OK;
+    return psc_fail(error, PSC_ERROR_MEMORY,
+        "the gradient of %d rows needs %.0f bytes; the cap (retained_cap) leaves %.0f; run fewer rows "
+        "at once or raise it",
+        (int)s->n_rows, bytes, left);
+}
+
+psc_status psc_gradient_begin(psc_session *s, psc_error *error) {
+    if (!has_metric(s)) return PSC_OK;
+    const psc_metric *metric = s->run_options->metric;
+    psc_status status = check_metric(s, error);
+    if (status == PSC_OK) status = check_editors(s, error);
+    if (status == PSC_OK) status = open_gradient(s, error);
+    if (status == PSC_OK)
+        status = make_room(s->gradient, (size_t)s->n_rows, 2 * (size_t)metric->n_terms, error);
+    if (status != PSC_OK) return status;
+    choose_rows(s->gradient, metric, s->n_rows);
+    status = check_bytes(s, error);
+    if (status != PSC_OK) return status;
+    return psc_backward_begin(s->gradient->backward, &s->copies, s->rows, s->n_rows,
+        s->gradient->logit_rows, s->gradient->n_logits, error);
+}
+
+/* --- the run --------------------------------------------------------------------------------- */
+
+/* The tokens of a term that names a target: a contrast has two, of opposite weights. */
+static psc_status resolve(
+    const psc_session *s, const psc_metric_term *term, int32_t slot, int32_t ids[2],
+    psc_error *error) {
+    ids[0] = term->token;
+    ids[1] = -1;
+    if (term->kind == PSC_METRIC_KL || term->token >= 0) return PSC_OK;
+    psc_status status = psc_targets_ids(s, term->target, &s->rows[term->row],
+        psc_backward_logits(s->gradient->backward, slot), ids, error);
+    if (status != PSC_OK || ids[0] >= 0) return status;
+    return psc_fail(error, PSC_ERROR_INPUT,
+        "the metric's target %s has no token at row %d; take an earlier row or another target",
+        s->targets.targets[term->target].label, (int)term->row);
+}
+
+static int is_stopped(void *payload) {
+    return psc_session_stopped(payload);
+}
+
+psc_status psc_gradient_run(psc_session *s, psc_error *error) {
+    if (!has_metric(s)) return PSC_OK;
+    const psc_metric *metric = s->run_options->metric;
+    psc_gradient *g = s->gradient;
+    int32_t n = 0;
+    for (int32_t i = 0; i < metric->n_terms; i++) {
+        const psc_metric_term term = term_at(metric, i);
+        const int32_t slot = g->slots[term.row];
+        int32_t ids[2];
+        psc_status status = resolve(s, &term, slot, ids, error);
+        if (status != PSC_OK) return status;
+        g->parts[n++] = (psc_metric_part){term.kind, slot, ids[0], term.weight, term.logits};
+        if (ids[1] >= 0)
+            g->parts[n++] = (psc_metric_part){term.kind, slot, ids[1], -term.weight, NULL};
+    }
+    double value;
+    const bool copies = s->gradient_copies.n > 0;
+    psc_status status = psc_backward_run(g->backward, &value, g->parts, n,
+        copies ? &s->gradient_copies : NULL, s->run_options->stop ? is_stopped : NULL, s, error);
+    if (status == PSC_OK && metric->struct_size >= sizeof *metric && metric->value)
+        *metric->value = value;
+    return status;
+}
