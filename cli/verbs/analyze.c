@@ -23,7 +23,11 @@ static const cli_option options[] = {
     {"capture", 1, true, "POINT,...",
         "tensors to keep: blocks.0.attn.hook_pattern, ...;\n"
         "* stands for any characters, all for every point;\n"
-        "POINT:rows=-1 or POINT:rows=1+4+7-9 keeps these rows"},
+        "POINT:rows=-1 or POINT:rows=1+4+7-9 keeps these rows;\n"
+        "POINT_grad is the gradient there, with --metric"},
+    {"metric", 1, false, "logit|log-p[:rows=R]",
+        "take the gradient of this sum over the targets, at\n"
+        "rows last (default), all or N, counted from 0"},
     CLI_INTERVENTION_OPTIONS,
     CLI_PAIRS_OPTIONS,
     CLI_SPREAD_OPTIONS,
@@ -195,9 +199,87 @@ static psc_status set_up(
     return status ? status : add_plugins(session, a, clean, sections, error);
 }
 
+/* --- the metric ------------------------------------------------------------------------------ */
+
+/* Whether the text's own next token is a target: the last row has none. */
+static bool targets_next(const cli_arguments *arguments) {
+    int cursor = 0;
+    const cli_given *given;
+    while ((given = cli_next(arguments, "target", &cursor)))
+        if (strcmp(given->values[0], "next") == 0) return true;
+    return false;
+}
+
+/* The metric's rows first..end-1, of n that may be asked for. */
+static bool metric_rows(const char *text, int32_t n, int32_t *first, int32_t *end) {
+    char *rest;
+    *first = n - 1;
+    *end = n;
+    if (strcmp(text, "last") == 0) return n > 0;
+    *first = 0;
+    if (strcmp(text, "all") == 0) return n > 0;
+    errno = 0;
+    const long row = strtol(text, &rest, 10);
+    if (errno || rest == text || *rest || row < 0 || row >= n) return false;
+    *first = (int32_t)row;
+    *end = (int32_t)row + 1;
+    return true;
+}
+
+/* --metric as terms, one per row; the caller frees metric->terms. Without one, none. */
+static psc_status read_metric(psc_metric *metric, const analysis *a, psc_error *error) {
+    static const char mark[] = ":rows=";
+    const char *text = cli_value(a->arguments, "metric");
+    if (!text) return PSC_OK;
+    const int32_t n = a->prompt.n - targets_next(a->arguments);
+    const char *rows = strstr(text, mark);
+    const size_t length = rows ? (size_t)(rows - text) : strlen(text);
+    const bool log_p = length == 5 && strncmp(text, "log-p", 5) == 0;
+    int32_t first, end;
+    if (!log_p && !(length == 5 && strncmp(text, "logit", 5) == 0))
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "--metric %.80s: the metric must be logit or log-p, perhaps with :rows=R", text);
+    if (!metric_rows(rows ? rows + strlen(mark) : "last", n, &first, &end))
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "--metric %.80s: rows must be last, all or a row from 0 to %d", text, (int)n - 1);
+    psc_metric_term *terms = calloc((size_t)(end - first), sizeof *terms);
+    if (!terms) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the metric");
+    for (int32_t r = first; r < end; r++) {
+        psc_metric_term term = PSC_METRIC_TERM_INIT;
+        term.kind = log_p ? PSC_METRIC_LOG_P : PSC_METRIC_LOGIT;
+        term.row = r;
+        term.token = term.target = -1;
+        terms[r - first] = term;
+    }
+    metric->terms = terms;
+    metric->n_terms = end - first;
+    return PSC_OK;
+}
+
+static psc_status run_input(psc_session *session, const analysis *a,
+    psc_run_options *run_options, psc_error *error) {
+    psc_input input = {0, a->prompt.n, a->prompt.tokens};
+    psc_metric metric = PSC_METRIC_INIT;
+    double value = 0;
+    char line[120];
+    psc_status status = read_metric(&metric, a, error);
+    if (status) return status;
+    metric.value = &value;
+    if (metric.n_terms) run_options->metric = &metric;
+    cli_progress_start("running");
+    status = psc_session_run(session, &input, 1, run_options, error);
+    cli_progress_stop();
+    free((void *)metric.terms);
+    if (status || !metric.n_terms) return status;
+    snprintf(line, sizeof line, "note: the metric %s is %.9g", cli_value(a->arguments, "metric"), value);
+    cli_progress_line(line);
+    return PSC_OK;
+}
+
+/* --- the run --------------------------------------------------------------------------------- */
+
 static psc_status run(psc_session *session, const analysis *a, psc_error *error) {
     const cli_prompt *prompt = &a->prompt;
-    psc_input input = {0, prompt->n, prompt->tokens};
     psc_run_options run_options = PSC_RUN_OPTIONS_INIT;
     psc_status status = cli_run_before(session, &a->sources, prompt, &run_options.phase, error);
     if (status) return status;
@@ -206,10 +288,7 @@ static psc_status run(psc_session *session, const analysis *a, psc_error *error)
     run_options.no_logits = 1;
     run_options.bos = prompt->bos;
     run_options.progress = cli_progress_update;
-    cli_progress_start("running");
-    status = psc_session_run(session, &input, 1, &run_options, error);
-    cli_progress_stop();
-    return status;
+    return run_input(session, a, &run_options, error);
 }
 
 /* Prompts over several processes are named when they are delivered. */

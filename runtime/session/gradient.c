@@ -97,7 +97,7 @@ static psc_status check_term(
         return psc_fail(error, PSC_ERROR_INPUT,
             "term %d of the metric: token id %d is out of range; ids are 0 to %d", (int)i,
             (int)term->token, (int)n_vocab - 1);
-    if (term->token == -1 && (term->target < 0 || term->target >= s->targets.n))
+    if (term->token == -1 && (term->target < -1 || term->target >= s->targets.n))
         return psc_fail(error, PSC_ERROR_INPUT,
             "term %d of the metric: target %d is out of range; the number of targets is %d", (int)i,
             (int)term->target, (int)s->targets.n);
@@ -143,6 +143,15 @@ static psc_status check_editors(const psc_session *s, psc_error *error) {
 }
 
 /* --- memory ---------------------------------------------------------------------------------- */
+
+/* Most parts of the metric's terms: a target may have two tokens. */
+static size_t most_parts(const psc_session *s, const psc_metric *metric) {
+    const size_t targets = s->targets.n > 0 ? (size_t)s->targets.n : 1;
+    size_t n = 0;
+    for (int32_t i = 0; i < metric->n_terms; i++)
+        n += term_at(metric, i).target < 0 ? 2 * targets : 2;
+    return n;
+}
 
 /* Room for the run's rows and the metric's terms. */
 static psc_status make_room(psc_gradient *g, size_t n_rows, size_t n_parts, psc_error *error) {
@@ -198,7 +207,7 @@ psc_status psc_gradient_begin(psc_session *s, psc_error *error) {
     if (status == PSC_OK) status = check_editors(s, error);
     if (status == PSC_OK) status = open_gradient(s, error);
     if (status == PSC_OK)
-        status = make_room(s->gradient, (size_t)s->n_rows, 2 * (size_t)metric->n_terms, error);
+        status = make_room(s->gradient, (size_t)s->n_rows, most_parts(s, metric), error);
     if (status != PSC_OK) return status;
     choose_rows(s->gradient, metric, s->n_rows);
     status = check_bytes(s, error);
@@ -209,19 +218,39 @@ psc_status psc_gradient_begin(psc_session *s, psc_error *error) {
 
 /* --- the run --------------------------------------------------------------------------------- */
 
-/* The tokens of a term that names a target: a contrast has two, of opposite weights. */
-static psc_status resolve(
-    const psc_session *s, const psc_metric_term *term, int32_t slot, int32_t ids[2],
-    psc_error *error) {
-    ids[0] = term->token;
-    ids[1] = -1;
-    if (term->kind == PSC_METRIC_KL || term->token >= 0) return PSC_OK;
-    psc_status status = psc_targets_ids(s, term->target, &s->rows[term->row],
-        psc_backward_logits(s->gradient->backward, slot), ids, error);
-    if (status != PSC_OK || ids[0] >= 0) return status;
-    return psc_fail(error, PSC_ERROR_INPUT,
-        "the metric's target %s has no token at row %d; take an earlier row or another target",
-        s->targets.targets[term->target].label, (int)term->row);
+/* Appends a term of one target: a contrast has two tokens, of opposite weights. */
+static psc_status add_target(
+    psc_session *s, const psc_metric_term *term, int32_t target, int32_t *n, psc_error *error) {
+    psc_gradient *g = s->gradient;
+    const int32_t slot = g->slots[term->row];
+    int32_t ids[2];
+    psc_status status = psc_targets_ids(s, target, &s->rows[term->row],
+        psc_backward_logits(g->backward, slot), ids, error);
+    if (status != PSC_OK) return status;
+    if (ids[0] < 0)
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "the metric's target %s has no token at row %d; take an earlier row or another target",
+            s->targets.targets[target].label, (int)term->row);
+    for (int i = 0; i < 2 && ids[i] >= 0; i++)
+        g->parts[(*n)++] = (psc_metric_part){
+            term->kind, slot, ids[i], i == 0 ? term->weight : -term->weight, NULL};
+    return PSC_OK;
+}
+
+static psc_status add_term(
+    psc_session *s, const psc_metric_term *term, int32_t *n, psc_error *error) {
+    psc_gradient *g = s->gradient;
+    psc_status status = PSC_OK;
+    if (term->kind == PSC_METRIC_KL || term->token >= 0) {
+        g->parts[(*n)++] = (psc_metric_part){
+            term->kind, g->slots[term->row], term->token, term->weight, term->logits};
+        return PSC_OK;
+    }
+    const int32_t first = term->target < 0 ? 0 : term->target;
+    const int32_t end = term->target < 0 ? s->targets.n : first + 1;
+    for (int32_t t = first; t < end && status == PSC_OK; t++)
+        status = add_target(s, term, t, n, error);
+    return status;
 }
 
 static int is_stopped(void *payload) {
@@ -231,22 +260,17 @@ static int is_stopped(void *payload) {
 psc_status psc_gradient_run(psc_session *s, psc_error *error) {
     if (!has_metric(s)) return PSC_OK;
     const psc_metric *metric = s->run_options->metric;
-    psc_gradient *g = s->gradient;
+    psc_status status = PSC_OK;
     int32_t n = 0;
-    for (int32_t i = 0; i < metric->n_terms; i++) {
+    for (int32_t i = 0; i < metric->n_terms && status == PSC_OK; i++) {
         const psc_metric_term term = term_at(metric, i);
-        const int32_t slot = g->slots[term.row];
-        int32_t ids[2];
-        psc_status status = resolve(s, &term, slot, ids, error);
-        if (status != PSC_OK) return status;
-        g->parts[n++] = (psc_metric_part){term.kind, slot, ids[0], term.weight, term.logits};
-        if (ids[1] >= 0)
-            g->parts[n++] = (psc_metric_part){term.kind, slot, ids[1], -term.weight, NULL};
+        status = add_term(s, &term, &n, error);
     }
+    if (status != PSC_OK) return status;
     double value;
-    const bool copies = s->gradient_copies.n > 0;
-    psc_status status = psc_backward_run(g->backward, &value, g->parts, n,
-        copies ? &s->gradient_copies : NULL, s->run_options->stop ? is_stopped : NULL, s, error);
+    const psc_destinations *copies = s->gradient_copies.n > 0 ? &s->gradient_copies : NULL;
+    status = psc_backward_run(s->gradient->backward, &value, s->gradient->parts, n, copies,
+        s->run_options->stop ? is_stopped : NULL, s, error);
     if (status == PSC_OK && metric->struct_size >= sizeof *metric && metric->value)
         *metric->value = value;
     return status;
