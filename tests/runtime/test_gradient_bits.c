@@ -1,0 +1,351 @@
+/* A gradient's bits do not depend on the instruction set, threads, chunks, other sequences of the run,
+ * or on what else is shown; and what hooks see of it. */
+#include "gradient_fixture.h"
+
+#include <math.h>
+
+#define ROWS 150 /* more than a block of 128 */
+
+static psc_error error;
+static int32_t rows = ROWS;
+static psc_token tokens[ROWS + 40];
+static float other[512];
+
+/* One run: its settings and its gradients. */
+typedef struct take {
+    psc_session *session;
+    copy_set set;
+    test_metric m;
+} take;
+
+static void add_terms(test_metric *m, int32_t first, int32_t n) {
+    metric_add(m, PSC_METRIC_LOG_P, first + n - 1, 11, 1.0, NULL);
+    metric_add(m, PSC_METRIC_LOGIT, first + n / 2, 5, -0.5, NULL);
+    metric_add(m, PSC_METRIC_KL, first + n - 2, 0, 0.25, other);
+}
+
+static void set_up(void) {
+    for (int32_t i = 0; i < ROWS + 40; i++) tokens[i] = (psc_token){.id = (i * 29 + 7) % 80};
+    for (int32_t i = 0; i < 512; i++) other[i] = (float)(i * 13 % 31) * 0.1f;
+}
+
+/* `only`: a point whose gradient alone is copied, at layer 0; PSC_POINT_COUNT: all. */
+static void take_one(
+    take *t, psc_model *model, const char *isa, int32_t threads, int32_t chunk, int32_t only) {
+    *t = (take){.session = must_session(model, isa, threads, chunk),
+        .set = {.info = *psc_model_get_info(model), .n_inputs = 1, .inputs = {{0, 0, rows}}}};
+    if (only == PSC_POINT_COUNT) {
+        gradients_add_all(&t->set);
+    } else {
+        psc_copy copy = PSC_COPY_INIT;
+        copy.point = only;
+        copy.layer = 0;
+        copy.gradient = 1;
+        copies_add(&t->set, copy);
+    }
+    metric_open(&t->m);
+    add_terms(&t->m, 0, rows);
+    must_run_gradients(t->session, &(psc_input){0, rows, tokens}, &t->set, &t->m);
+}
+
+static void take_close(take *t) {
+    copies_close(&t->set);
+    psc_session_close(&t->session);
+}
+
+/* Each copy of b equals that of a. */
+static void assert_same(take *a, take *b, const char *what) {
+    cr_assert(a->m.value == b->m.value, "%s: m is %.17g and %.17g", what, a->m.value, b->m.value);
+    for (int32_t i = 0; i < b->set.n; i++) {
+        const psc_copy *got = &b->set.list[i];
+        const psc_copy *want = gradient_at(&a->set, (psc_point)got->point, got->layer);
+        cr_assert_eq(got->capacity, want->capacity);
+        cr_assert(!memcmp(got->out, want->out, (size_t)got->capacity * sizeof(float)),
+            "%s: %s of layer %d", what, psc_point_suffix((psc_point)got->point), (int)got->layer);
+    }
+}
+
+static void check_settings(const char *variant) {
+    static const struct {
+        const char *isa;
+        int32_t threads, chunk;
+    } settings[] = {{NULL, 1, 0}, {NULL, 2, 7}, {NULL, 3, 64}, {"avx2", 2, 0}, {"reference", 3, 33}};
+    psc_model *model = must_model(golden_path(variant, NULL));
+    take base, one;
+    set_up();
+    take_one(&base, model, "reference", 1, 0, PSC_POINT_COUNT);
+    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
+        psc_session *probe = NULL;
+        psc_session_options options = PSC_SESSION_OPTIONS_INIT;
+        options.isa = settings[i].isa;
+        if (psc_session_open(&probe, model, &options, NULL) != PSC_OK) continue;
+        psc_session_close(&probe);
+        take_one(&one, model, settings[i].isa, settings[i].threads, settings[i].chunk,
+            PSC_POINT_COUNT);
+        assert_same(&base, &one, variant);
+        take_close(&one);
+    }
+    static const int32_t points[] = {PSC_HOOK_RESID_PRE, PSC_HOOK_K, PSC_HOOK_PATTERN,
+        PSC_HOOK_ATTN_SCORES, PSC_HOOK_LN1_SCALE, PSC_HOOK_RESULT};
+    for (size_t i = 0; i < sizeof points / sizeof *points; i++) {
+        take_one(&one, model, NULL, 2, 0, points[i]);
+        assert_same(&base, &one, "only one point is requested");
+        take_close(&one);
+    }
+    take_close(&base);
+    psc_model_close(&model);
+}
+
+Test(gradient_bits, parallel) {
+    check_settings("parallel_f32");
+}
+
+Test(gradient_bits, tanh_sequential) {
+    check_settings("rope_linear");
+}
+
+Test(gradient_bits, whole_rotary) {
+    check_settings("rope_yarn");
+}
+
+Test(gradient_bits, odd_sizes) {
+    rows = 60;
+    check_settings("odd_sizes");
+}
+
+/* Three sequences of one run have the gradients that each has alone. */
+Test(gradient_bits, in_a_batch) {
+    static const int32_t lengths[] = {40, 1, 17};
+    psc_model *model = must_model(golden_path("odd_sizes", NULL));
+    const psc_model_info *info = psc_model_get_info(model);
+    psc_session *session = must_session(model, NULL, 2, 9);
+    copy_set set = {.info = *info, .n_inputs = 3};
+    psc_input inputs[3];
+    test_metric m;
+    set_up();
+    metric_open(&m);
+    for (int32_t i = 0, first = 0; i < 3; first += lengths[i++]) {
+        inputs[i] = (psc_input){i, lengths[i], tokens + i};
+        set.inputs[i] = (copied_input){i, 0, lengths[i]};
+        metric_add(&m, PSC_METRIC_LOG_P, first + lengths[i] - 1, 3 + i, 1.0, NULL);
+    }
+    gradients_add_all(&set);
+    must_run_gradients(session, inputs, &set, &m);
+    for (int32_t i = 0; i < 3; i++) {
+        copy_set alone = {.info = *info, .n_inputs = 1, .inputs = {{0, 0, lengths[i]}}};
+        test_metric one;
+        metric_open(&one);
+        metric_add(&one, PSC_METRIC_LOG_P, lengths[i] - 1, 3 + i, 1.0, NULL);
+        gradients_add_all(&alone);
+        psc_session_truncate(session, 0, 0);
+        must_run_gradients(session, &(psc_input){0, lengths[i], tokens + i}, &alone, &one);
+        for (int32_t c = 0; c < alone.n; c++) {
+            const psc_copy *want = &alone.list[c], *got = &set.list[c];
+            int64_t at = 0;
+            for (int32_t before = 0; before < i; before++)
+                at += lengths[before] * copied_width(&set, got->point, lengths[before]);
+            cr_assert(!memcmp(got->out + at, want->out, (size_t)want->capacity * sizeof(float)),
+                "sequence %d, %s of layer %d", (int)i, psc_point_suffix((psc_point)got->point),
+                (int)got->layer);
+        }
+        copies_close(&alone);
+    }
+    copies_close(&set);
+    psc_session_close(&session);
+    psc_model_close(&model);
+}
+
+/* --- hooks ----------------------------------------------------------------------------------- */
+
+/* What a hook saw. */
+typedef struct seen {
+    int events, gradients;
+    int32_t n_rows, last_layer;
+    float by; /* what an editor multiplies with */
+} seen;
+
+static int on_event(const psc_event *e, void *payload) {
+    seen *s = payload;
+    s->events++;
+    s->gradients += e->gradient != 0;
+    s->n_rows += e->n_rows;
+    cr_assert(s->last_layer < 0 || !e->gradient || e->layer < s->last_layer, "layers descend");
+    if (e->gradient) s->last_layer = e->layer;
+    return 0;
+}
+
+static int scale(const psc_event *e, void *payload) {
+    const seen *s = payload;
+    for (int32_t r = 0; r < e->n_rows; r++)
+        for (int64_t i = 0; i < e->tensor.shape[1]; i++)
+            for (int64_t j = 0; j < (e->tensor.n_axes > 2 ? e->tensor.shape[2] : 1); j++)
+                e->tensor.data[r * e->tensor.stride[0] + i * e->tensor.stride[1] + j] *= s->by;
+    return 0;
+}
+
+/* Gradients go to the hooks that ask for them, once per layer; values to the others. */
+Test(gradient_bits, hooks_ask_for_gradients) {
+    psc_model *model = must_model(golden_path("parallel_f32", NULL));
+    psc_session *session = must_session(model, NULL, 1, 16);
+    copy_set set = {.info = *psc_model_get_info(model), .n_inputs = 1, .inputs = {{0, 0, 40}}};
+    const psc_input input = {0, 40, tokens};
+    psc_filter filter = PSC_FILTER_INIT;
+    seen values = {.last_layer = -1}, gradients = {.last_layer = -1};
+    test_metric m;
+    set_up();
+    metric_open(&m);
+    add_terms(&m, 0, 40);
+    filter.rows = PSC_ROWS_RANGE;
+    filter.row_begin = 3;
+    filter.row_end = 5;
+    psc_session_observe(session, PSC_HOOK_RESID_PRE, &filter, on_event, &values, &error);
+    filter.gradient = 1;
+    psc_session_observe(session, PSC_HOOK_RESID_PRE, &filter, on_event, &gradients, &error);
+    must_run_gradients(session, &input, &set, &m);
+    cr_assert_eq(values.gradients, 0);
+    cr_assert_eq(values.n_rows, 2 * set.info.n_layers);
+    cr_assert_eq(gradients.gradients, gradients.events);
+    cr_assert_eq(gradients.events, set.info.n_layers);
+    cr_assert_eq(gradients.n_rows, 2 * set.info.n_layers);
+    psc_session_unhook(session, &gradients);
+    must_run_gradients(session, &(psc_input){1, 40, tokens}, &set, &m);
+    cr_assert_eq(gradients.events, set.info.n_layers, "unhooked");
+    psc_session_close(&session);
+    psc_model_close(&model);
+}
+
+/* An editor of a gradient changes what is before it: times 1 keeps every bit, times 2 at the last
+ * stream doubles every earlier gradient exactly. */
+Test(gradient_bits, editors_change_what_is_before) {
+    psc_model *model = must_model(golden_path("rope_linear", NULL));
+    take base, edited;
+    set_up();
+    take_one(&base, model, NULL, 2, 0, PSC_POINT_COUNT);
+    take_one(&edited, model, NULL, 2, 0, PSC_POINT_COUNT);
+    seen one = {.by = 1.0f}, two = {.by = 2.0f};
+    psc_filter filter = PSC_FILTER_INIT;
+    const int32_t last = base.set.info.n_layers - 1;
+    filter.gradient = 1;
+    for (int32_t p = 0; p < PSC_POINT_COUNT; p++)
+        cr_assert_eq(psc_session_edit(edited.session, (psc_point)p, &filter, scale, &one, &error),
+            PSC_OK, "%s", error.message);
+    psc_session_truncate(edited.session, 0, 0);
+    must_run_gradients(edited.session, &(psc_input){0, ROWS, tokens}, &edited.set, &edited.m);
+    assert_same(&base, &edited, "editors that change nothing");
+    psc_session_unhook(edited.session, &one);
+    filter.layers = &last;
+    filter.n_layers = 1;
+    psc_session_edit(edited.session, PSC_HOOK_RESID_POST, &filter, scale, &two, &error);
+    psc_session_truncate(edited.session, 0, 0);
+    must_run_gradients(edited.session, &(psc_input){0, ROWS, tokens}, &edited.set, &edited.m);
+    for (int32_t i = 0; i < base.set.n; i++) {
+        const psc_copy *a = &base.set.list[i], *b = &edited.set.list[i];
+        const float by = a->layer < 0 && a->point != PSC_HOOK_EMBED ? 1.0f : 2.0f;
+        for (int64_t j = 0; j < a->capacity; j++)
+            cr_assert(b->out[j] == by * a->out[j] || fabsf(a->out[j]) < 1e-30f, "%s of layer %d",
+                psc_point_suffix((psc_point)a->point), (int)a->layer);
+    }
+    take_close(&base);
+    take_close(&edited);
+    psc_model_close(&model);
+}
+
+/* --- captures and refusals ------------------------------------------------------------------- */
+
+Test(gradient_bits, captures_have_the_same_values) {
+    psc_model *model = must_model(golden_path("parallel_f32", NULL));
+    psc_array array;
+    take t;
+    set_up();
+    take_one(&t, model, NULL, 1, 0, PSC_POINT_COUNT);
+    psc_session_truncate(t.session, 0, 0);
+    static const char *const requests[] = {
+        "hook_embed_grad", "blocks.*.attn.hook_pattern_grad", "blocks.1.hook_resid_post_grad:rows=-1",
+        "hook_embed"};
+    for (size_t i = 0; i < 4; i++)
+        cr_assert_eq(psc_session_capture(t.session, requests[i], &error), PSC_OK, "%s", error.message);
+    cr_assert_eq(psc_session_run(t.session, &(psc_input){0, ROWS, tokens}, 1, NULL, &error),
+        PSC_ERROR_INPUT);
+    cr_assert(strstr(error.message, "hook_embed_grad is of a gradient"), "%s", error.message);
+    must_run_gradients(t.session, &(psc_input){0, ROWS, tokens}, &t.set, &t.m);
+    static const struct {
+        const char *name;
+        psc_point point;
+        int32_t layer;
+    } arrays[] = {{"hook_embed_grad", PSC_HOOK_EMBED, -1},
+        {"blocks.0.attn.hook_pattern_grad", PSC_HOOK_PATTERN, 0},
+        {"blocks.1.attn.hook_pattern_grad", PSC_HOOK_PATTERN, 1}};
+    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
+        const psc_copy *want = gradient_at(&t.set, arrays[i].point, arrays[i].layer);
+        cr_assert_eq(psc_session_array(t.session, arrays[i].name, &array, &error), PSC_OK, "%s",
+            error.message);
+        cr_assert(!memcmp(array.data, want->out, (size_t)want->capacity * sizeof(float)), "%s",
+            arrays[i].name);
+    }
+    cr_assert_eq(psc_session_array(t.session, "hook_embed", &array, &error), PSC_OK);
+    take_close(&t);
+    psc_model_close(&model);
+}
+
+static int zero(const psc_event *e, void *payload) {
+    (void)e, (void)payload;
+    return 0;
+}
+
+static void refused(take *t, const char *words) {
+    psc_session_truncate(t->session, 0, 0);
+    t->set.n = 0;
+    cr_assert_neq(
+        gradients_run(t->session, &(psc_input){0, 20, tokens}, &t->set, &t->m, &error), PSC_OK);
+    cr_assert(strstr(error.message, words), "%s, not %s", error.message, words);
+    metric_open(&t->m);
+    add_terms(&t->m, 0, 20);
+}
+
+/* One sentence each, and the session runs again. */
+Test(gradient_bits, refusals) {
+    psc_model *model = must_model(golden_path("parallel_f32", NULL));
+    take t;
+    set_up();
+    take_one(&t, model, NULL, 1, 0, PSC_HOOK_RESID_PRE);
+    copy_set kept = t.set;
+    t.m.terms[0].row = 20;
+    refused(&t, "row 20 does not exist");
+    t.m.terms[1].token = 80;
+    refused(&t, "token id 80 is out of range");
+    t.m.terms[1].token = -1;
+    t.m.terms[1].target = 7;
+    refused(&t, "target 7 is out of range");
+    t.m.terms[1].weight = INFINITY;
+    refused(&t, "weight is not finite");
+    t.m.terms[1].kind = 9;
+    refused(&t, "unknown kind 9");
+    t.m.terms[2].logits = NULL;
+    refused(&t, "needs logits");
+    other[3] = NAN;
+    refused(&t, "logit 3 of the other run is not finite");
+    other[3] = 0;
+    t.m.metric.n_terms = 0;
+    refused(&t, "1 to");
+    cr_assert_eq(psc_session_target(t.session, "next", &error), PSC_OK);
+    t.m.terms[0].token = -1;
+    t.m.terms[0].row = 19;
+    refused(&t, "target next has no token at row 19");
+    cr_assert_eq(psc_session_edit(t.session, PSC_HOOK_PATTERN, NULL, zero, &t, &error), PSC_OK);
+    refused(&t, "hook_pattern is edited in a run with a metric");
+    psc_session_unhook(t.session, &t);
+    t.set = kept;
+    take_close(&t);
+
+    psc_session_options options = PSC_SESSION_OPTIONS_INIT;
+    psc_session *session = NULL;
+    options.retained_cap = 100000;
+    cr_assert_eq(psc_session_open(&session, model, &options, &error), PSC_OK);
+    cr_assert_gt(psc_session_gradient_bytes(session, 20, 3), 100000);
+    take small = {.session = session, .set = {.n_inputs = 1}};
+    metric_open(&small.m);
+    add_terms(&small.m, 0, 20);
+    refused(&small, "the cap (retained_cap) leaves 100000");
+    psc_session_close(&session);
+    psc_model_close(&model);
+}
