@@ -1,0 +1,132 @@
+/* The cost of a gradient: a run with a metric, whose gradient is copied at every layer's
+ * hook_resid_post, against the same run without. Both compute the last row's logits and take turns.
+ *
+ *   gradient MODEL_FOLDER [ROWS [REPETITIONS [THREADS [METRIC_ROWS]]]]
+ *
+ * METRIC_ROWS: how many of the last rows have a term log p; default 1. With one thread, time is the
+ * process's processor time, so that other processes disturb it little. Prints the medians and quartiles
+ * of the ratios: of the whole run, and of what the gradient adds, in forward passes. */
+#include "bench.h"
+
+#include <string.h>
+
+typedef struct bench {
+    psc_model *model;
+    psc_session *session;
+    psc_input input;
+    psc_copy *copies;
+    psc_metric metric;
+    int repetitions, threads;
+} bench;
+
+static double seconds(const bench *b) {
+    struct timespec t;
+    clock_gettime(b->threads == 1 ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static double time_run(bench *b, bool gradient) {
+    psc_error error;
+    psc_run_options options = PSC_RUN_OPTIONS_INIT;
+    if (gradient) {
+        options.metric = &b->metric;
+        options.copies = b->copies;
+        options.n_copies = psc_model_get_info(b->model)->n_layers;
+    }
+    psc_session_truncate(b->session, 0, 0);
+    const double start = seconds(b);
+    bench_check(psc_session_run(b->session, &b->input, 1, &options, &error), &error);
+    return seconds(b) - start;
+}
+
+static void print(const char *what, double *values, int n) {
+    printf("%s %.3f, quartiles %.3f %.3f\n", what, bench_quantile(values, n, 0.5),
+        bench_quantile(values, n, 0.25), bench_quantile(values, n, 0.75));
+}
+
+static void measure(bench *b) {
+    const size_t n = (size_t)b->repetitions;
+    double *whole = calloc(n, sizeof *whole), *adds = calloc(n, sizeof *adds);
+    double *plain = calloc(n, sizeof *plain);
+    if (!whole || !adds || !plain) bench_fail("out of memory");
+    for (int r = -1; r < b->repetitions; r++) { /* the first warms up */
+        const double before = time_run(b, false), with = time_run(b, true);
+        const double forward = (before + time_run(b, false)) / 2;
+        if (r < 0) continue;
+        plain[r] = forward * 1e3;
+        whole[r] = with / forward;
+        adds[r] = with / forward - 1;
+    }
+    print("forward pass, ms:            ", plain, b->repetitions);
+    print("run with gradient / forward: ", whole, b->repetitions);
+    print("what it adds / forward:      ", adds, b->repetitions);
+    free(whole);
+    free(adds);
+    free(plain);
+}
+
+/* A copy of the gradient at each layer's hook_resid_post. */
+static void add_copies(bench *b, const psc_model_info *info) {
+    b->copies = calloc((size_t)info->n_layers, sizeof *b->copies);
+    if (!b->copies) bench_fail("out of memory");
+    for (int32_t l = 0; l < info->n_layers; l++) {
+        psc_copy copy = PSC_COPY_INIT;
+        copy.point = PSC_HOOK_RESID_POST;
+        copy.layer = l;
+        copy.gradient = 1;
+        copy.capacity = (int64_t)b->input.n * info->d_model;
+        copy.out = calloc((size_t)copy.capacity, sizeof(float));
+        if (!copy.out) bench_fail("out of memory");
+        b->copies[l] = copy;
+    }
+}
+
+static void add_terms(bench *b, int n) {
+    psc_metric_term *terms = calloc((size_t)n, sizeof *terms);
+    if (!terms) bench_fail("out of memory");
+    for (int i = 0; i < n; i++) {
+        terms[i] = (psc_metric_term)PSC_METRIC_TERM_INIT;
+        terms[i].kind = PSC_METRIC_LOG_P;
+        terms[i].row = b->input.n - n + i;
+        terms[i].token = b->input.tokens[i].id;
+    }
+    b->metric = (psc_metric)PSC_METRIC_INIT;
+    b->metric.terms = terms;
+    b->metric.n_terms = n;
+}
+
+int main(int argc, char **argv) {
+    if (argc < 2) {
+        fprintf(stderr, "usage: gradient MODEL [ROWS [REPETITIONS [THREADS [METRIC_ROWS]]]]\n");
+        return 2;
+    }
+    const int rows = argc > 2 ? atoi(argv[2]) : 128, terms = argc > 5 ? atoi(argv[5]) : 1;
+    bench b = {
+        .repetitions = argc > 3 ? atoi(argv[3]) : 9, .threads = argc > 4 ? atoi(argv[4]) : 1};
+    psc_error error;
+    psc_session_options options = PSC_SESSION_OPTIONS_INIT;
+    if (rows < 1 || b.repetitions < 1 || terms < 1 || terms > rows)
+        bench_fail("ROWS, REPETITIONS and METRIC_ROWS must be at least 1, METRIC_ROWS at most ROWS");
+    bench_check(psc_model_open(&b.model, argv[1], &error), &error);
+    const psc_model_info *info = psc_model_get_info(b.model);
+    options.threads = b.threads;
+    options.capacity = rows;
+    bench_check(psc_session_open(&b.session, b.model, &options, &error), &error);
+    psc_token *tokens = calloc((size_t)rows, sizeof *tokens);
+    if (!tokens) bench_fail("out of memory");
+    for (int t = 0; t < rows; t++) tokens[t].id = bench_token(t, info->d_vocab);
+    b.input = (psc_input){0, rows, tokens};
+    add_copies(&b, info);
+    add_terms(&b, terms);
+    printf("%s, %s, %d threads, %d rows, %d of the metric, %.1f MB\n", argv[1],
+        psc_session_isa(b.session), (int)psc_session_threads(b.session), rows, terms,
+        (double)psc_session_gradient_bytes(b.session, rows, terms) * 1e-6);
+    measure(&b);
+    for (int32_t l = 0; l < info->n_layers; l++) free(b.copies[l].out);
+    free(b.copies);
+    free((void *)b.metric.terms);
+    free(tokens);
+    psc_session_close(&b.session);
+    psc_model_close(&b.model);
+    return 0;
+}
