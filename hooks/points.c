@@ -53,10 +53,10 @@ bool psc_point_is_late(psc_point point) {
     case PSC_HOOK_Q:
     case PSC_HOOK_K:
     case PSC_HOOK_V:
-    case PSC_HOOK_ROT_Q:
     case PSC_HOOK_ROT_K:
     case PSC_POINT_COUNT:
         return false;
+    case PSC_HOOK_ROT_Q:
     case PSC_HOOK_ATTN_SCORES:
     case PSC_HOOK_PATTERN:
     case PSC_HOOK_Z:

@@ -136,42 +136,52 @@ static psc_status reserve(psc_backward *b, size_t rows, size_t n_logits, size_t 
 
 /* --- what the forward pass keeps ------------------------------------------------------------- */
 
-/* Takes all rows of a point, [R, width]; returns the memory behind them, or null without memory. */
+/* Takes rows of a point to data [R, width]: all of them, or only the metric's, and the others are 0.
+ * Returns the memory behind them, or null without memory. */
 static float *keep(psc_backward *b, psc_destinations *kept, psc_point point, int32_t layer,
-    float *data, size_t width) {
-    psc_destination *to = data ? psc_destinations_add(kept, point, layer, 1) : NULL;
+    float *data, size_t width, bool all) {
+    const int32_t n = all ? 1 : b->n_logits;
+    psc_destination *to = data ? psc_destinations_add(kept, point, layer, n) : NULL;
     if (!to) return NULL;
-    kept->parts[to->first_part] = (psc_destination_part){
-        .begin = 0, .end = b->n_rows, .n_rows = b->n_rows, .data = data};
+    psc_destination_part *parts = kept->parts + to->first_part;
+    if (all)
+        parts[0] = (psc_destination_part){0, b->n_rows, 0, b->n_rows, data};
+    else
+        memset(data, 0, (size_t)b->n_rows * width * sizeof *data);
+    for (int32_t i = 0; !all && i < n; i++) {
+        const int32_t row = b->logit_rows[i];
+        parts[i] = (psc_destination_part){row, row + 1, 0, 1, data + (size_t)row * width};
+    }
     return data + (size_t)b->n_rows * width;
 }
 
+/* In the last layer only the metric's rows have a gradient past keys and values, and the forward pass
+ * computes no others. */
 static float *keep_layers(psc_backward *b, psc_destinations *kept) {
     const bool parallel = b->with.model->config.parallel_residual;
     float *at = b->kept;
     for (int32_t l = 0; l < (int32_t)b->n_layers; l++) {
         psc_kept_layer *layer = &b->kept_layers[l];
+        const bool all = l + 1 < (int32_t)b->n_layers;
         layer->pre = at;
-        at = keep(b, kept, PSC_HOOK_RESID_PRE, l, at, b->n);
+        at = keep(b, kept, PSC_HOOK_RESID_PRE, l, at, b->n, true);
         layer->mid = parallel ? NULL : at;
-        if (!parallel) at = keep(b, kept, PSC_HOOK_RESID_MID, l, at, b->n);
+        if (!parallel) at = keep(b, kept, PSC_HOOK_RESID_MID, l, at, b->n, all);
         layer->rot_q = at;
-        at = keep(b, kept, PSC_HOOK_ROT_Q, l, at, b->n);
+        at = keep(b, kept, PSC_HOOK_ROT_Q, l, at, b->n, all);
         layer->a = at;
-        at = keep(b, kept, PSC_HOOK_MLP_PRE, l, at, b->m);
+        at = keep(b, kept, PSC_HOOK_MLP_PRE, l, at, b->m, all);
     }
     b->kept_final = at;
-    return keep(b, kept, PSC_HOOK_RESID_POST, (int32_t)b->n_layers - 1, at, b->n);
+    return keep(b, kept, PSC_HOOK_RESID_POST, (int32_t)b->n_layers - 1, at, b->n, false);
 }
 
-/* The logits of the metric's rows, a part each. */
+/* The logits of the metric's rows, one after the other. */
 static bool keep_logits(psc_backward *b, psc_destinations *kept) {
     psc_destination *to = psc_destinations_add(kept, PSC_HOOK_LOGITS, -1, b->n_logits);
     for (int32_t i = 0; to && i < b->n_logits; i++)
-        kept->parts[to->first_part + i] = (psc_destination_part){.begin = b->logit_rows[i],
-            .end = b->logit_rows[i] + 1,
-            .n_rows = 1,
-            .data = b->logits + (size_t)i * b->ld_v};
+        kept->parts[to->first_part + i] = (psc_destination_part){b->logit_rows[i],
+            b->logit_rows[i] + 1, 0, 1, b->logits + (size_t)i * b->ld_v};
     return to != NULL;
 }
 
@@ -299,6 +309,25 @@ void psc_backward_pull(psc_backward *b, const psc_packed *w, float *y, size_t ld
     if (rows > 0) psc_team_for(b->with.team, (int64_t)groups, pull_range, &job);
 }
 
+/* Whether only the metric's rows have a gradient at the last layer's outputs. */
+static bool is_sparse(const psc_backward *b) {
+    return b->layer + 1 == (int32_t)b->n_layers && !psc_registry_any_editor(b->with.gradients);
+}
+
+void psc_backward_pull_live(psc_backward *b, const psc_packed *w, float *y, size_t ldy,
+    const float *u, size_t ldu) {
+    if (!is_sparse(b)) {
+        psc_backward_pull(b, w, y, ldy, u, ldu, (size_t)b->n_rows, 0, w->k);
+        return;
+    }
+    for (size_t r = 0; r < (size_t)b->n_rows; r++) memset(y + r * ldy, 0, w->k * sizeof *y);
+    for (int32_t i = 0, n; i < b->n_logits; i += n) {
+        const size_t row = (size_t)b->logit_rows[i];
+        for (n = 1; i + n < b->n_logits && b->logit_rows[i + n] == (int32_t)row + n;) n++;
+        psc_backward_pull(b, w, y + row * ldy, ldy, u + row * ldu, ldu, (size_t)n, 0, w->k);
+    }
+}
+
 /* --- the pass -------------------------------------------------------------------------------- */
 
 /* Shows the logits' gradient, of which rows outside the metric are 0, and pulls it back. */
@@ -338,6 +367,22 @@ static psc_status check_stop(const psc_backward *b, int (*stop)(void *payload), 
     return psc_fail(b->error, PSC_ERROR_CANCELLED, "the run was cancelled");
 }
 
+/* The first layer whose gradients anything requests; n_layers for points behind all layers, and one
+ * more for none at all. */
+static int32_t first_layer(const psc_backward *b) {
+    static const psc_point behind[] = {
+        PSC_HOOK_LN_FINAL_SCALE, PSC_HOOK_LN_FINAL_NORMALIZED, PSC_HOOK_LOGITS};
+    const int32_t n_layers = (int32_t)b->n_layers;
+    if (psc_backward_wants(b, PSC_HOOK_EMBED)) return 0;
+    for (int32_t l = 0; l < n_layers; l++)
+        if (psc_registry_wants_layer(b->with.gradients, l, false) ||
+            psc_destinations_want_layer(b->copies, l, false))
+            return l;
+    for (size_t i = 0; i < sizeof behind / sizeof *behind; i++)
+        if (psc_backward_wants(b, behind[i])) return n_layers;
+    return n_layers + 1;
+}
+
 psc_status psc_backward_run(psc_backward *b, double *value, const psc_metric_part *terms, int32_t n,
     const psc_destinations *copies, int (*stop)(void *payload), void *payload, psc_error *error) {
     b->copies = copies;
@@ -352,16 +397,18 @@ psc_status psc_backward_run(psc_backward *b, double *value, const psc_metric_par
         b->value_room = (size_t)n;
     }
     psc_backward_metric(b, value, terms, n);
+    const int32_t first = first_layer(b);
+    if (first > (int32_t)b->n_layers) return PSC_OK;
     psc_status status = unembed(b);
     if (status == PSC_OK)
         status = psc_backward_norm(b, b->g, &b->with.model->ln_final, b->kept_final,
             PSC_HOOK_LN_FINAL_SCALE, PSC_HOOK_LN_FINAL_NORMALIZED);
-    for (int32_t l = (int32_t)b->n_layers - 1; l >= 0 && status == PSC_OK; l--) {
+    for (int32_t l = (int32_t)b->n_layers - 1; l >= first && status == PSC_OK; l--) {
         b->layer = l;
         status = check_stop(b, stop, payload);
         if (status == PSC_OK) status = psc_backward_layer(b);
     }
     b->layer = -1;
-    if (status != PSC_OK) return status;
+    if (status != PSC_OK || first > 0) return status;
     return psc_backward_show_rows(b, PSC_HOOK_EMBED, b->g, b->n, b->ld_n);
 }

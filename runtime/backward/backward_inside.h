@@ -81,6 +81,11 @@ float *psc_backward_grow(psc_backward *b, psc_backward_grown *grown, size_t floa
 void psc_backward_pull(psc_backward *b, const psc_packed *w, float *y, size_t ldy, const float *u,
     size_t ldu, size_t rows, size_t k_begin, size_t k_end);
 
+/* The same for all rows and columns, of which only the metric's are not 0 in the last layer: W_out,
+ * W_in, W_O and W_Q. */
+void psc_backward_pull_live(psc_backward *b, const psc_packed *w, float *y, size_t ldy,
+    const float *u, size_t ldu);
+
 /* --- backward_metric.c --- */
 
 /* The terms' sum, and in b->logits its gradient. */

@@ -47,19 +47,18 @@ static void gelu_rows(int64_t begin, int64_t end, int thread, void *payload) {
 static psc_status mlp(psc_backward *b) {
     const psc_layer *layer = &b->with.model->layers[b->layer];
     const psc_kept_layer *kept = &b->kept_layers[b->layer];
-    const size_t rows = (size_t)b->n_rows;
     float *u = at_write(b, PSC_HOOK_MLP_OUT);
     psc_status status = u ? psc_backward_show_rows(b, PSC_HOOK_MLP_OUT, u, b->n, b->ld_n)
                           : PSC_ERROR_MEMORY;
     if (status != PSC_OK) return status;
-    psc_backward_pull(b, &layer->matrix[PSC_W_OUT], b->da, b->ld_m, u, b->ld_n, rows, 0, b->m);
+    psc_backward_pull_live(b, &layer->matrix[PSC_W_OUT], b->da, b->ld_m, u, b->ld_n);
     status = psc_backward_show_rows(b, PSC_HOOK_MLP_POST, b->da, b->m, b->ld_m);
     if (status != PSC_OK) return status;
     row_job job = {.b = b, .a = kept->a};
     psc_team_for(b->with.team, b->n_rows, gelu_rows, &job);
     status = psc_backward_show_rows(b, PSC_HOOK_MLP_PRE, b->da, b->m, b->ld_m);
     if (status != PSC_OK) return status;
-    psc_backward_pull(b, &layer->matrix[PSC_W_IN], b->y2, b->ld_n, b->da, b->ld_m, rows, 0, b->n);
+    psc_backward_pull_live(b, &layer->matrix[PSC_W_IN], b->y2, b->ld_n, b->da, b->ld_m);
     return psc_backward_norm(b, b->y2, &layer->ln2, kept->mid ? kept->mid : kept->pre,
         PSC_HOOK_LN2_SCALE, PSC_HOOK_LN2_NORMALIZED);
 }
@@ -101,7 +100,7 @@ static psc_status attention_output(psc_backward *b) {
     if (psc_backward_wants(b, PSC_HOOK_RESULT))
         status = show_result(b, w, u);
     else
-        psc_backward_pull(b, w, b->dz, b->ld_n, u, b->ld_n, (size_t)b->n_rows, 0, w->k);
+        psc_backward_pull_live(b, w, b->dz, b->ld_n, u, b->ld_n);
     return status == PSC_OK ? psc_backward_show_heads(b, PSC_HOOK_Z, b->dz) : status;
 }
 
@@ -143,7 +142,7 @@ static psc_status attention_inputs(psc_backward *b) {
     if (status == PSC_OK) status = psc_backward_show_heads(b, PSC_HOOK_K, b->dk);
     if (status == PSC_OK) status = psc_backward_show_heads(b, PSC_HOOK_V, b->dv);
     if (status != PSC_OK) return status;
-    psc_backward_pull(b, &layer->matrix[PSC_W_Q], b->dz, ld, b->dq, ld, rows, 0, b->n);
+    psc_backward_pull_live(b, &layer->matrix[PSC_W_Q], b->dz, ld, b->dq, ld);
     psc_backward_pull(b, &layer->matrix[PSC_W_K], b->dq, ld, b->dk, ld, rows, 0, b->n);
     psc_backward_pull(b, &layer->matrix[PSC_W_V], b->dk, ld, b->dv, ld, rows, 0, b->n);
     psc_team_for(b->with.team, b->n_rows, sum_inputs, &job);

@@ -22,7 +22,7 @@ typedef struct layer_plan {
     bool mlp_early;    /* LN2 beside LN1 and W_in beside W_Q, W_K, W_V: both read the same x */
     bool heads_shown;  /* q, k or v is requested, rotated or not */
     bool heads_inside; /* the tasks of q, k and v rotate them and put them into the cache */
-    bool shrinks;      /* only the requested rows continue after k and v */
+    bool shrinks;      /* only the requested rows continue after k and v, which no one requests */
     bool partial;      /* the pass ends with q, k and v if they are requested, else before them */
     bool pre;          /* hook_pre is requested: W_in writes it to a buffer of its own */
     bool gelu_apart;   /* and may change before gelu reads it */
@@ -48,7 +48,7 @@ static layer_plan plan_layer(const psc_forward *f) {
     static const psc_point norms[] = {
         PSC_HOOK_LN1_SCALE, PSC_HOOK_LN1_NORMALIZED, PSC_HOOK_LN2_SCALE, PSC_HOOK_LN2_NORMALIZED};
     static const psc_point heads[] = {
-        PSC_HOOK_Q, PSC_HOOK_K, PSC_HOOK_V, PSC_HOOK_ROT_Q, PSC_HOOK_ROT_K};
+        PSC_HOOK_Q, PSC_HOOK_K, PSC_HOOK_V, PSC_HOOK_ROT_K, PSC_HOOK_ROT_Q};
     bool last = f->layer + 1 == f->end_layer;
     layer_plan plan = {
         .layer = &f->model->layers[f->layer], .parallel = f->model->config.parallel_residual};
@@ -57,7 +57,7 @@ static layer_plan plan_layer(const psc_forward *f) {
         plan.parallel && !plan.partial && !wants_any(f, norms, sizeof norms / sizeof *norms);
     plan.heads_shown = wants_any(f, heads, sizeof heads / sizeof *heads);
     plan.heads_inside = f->d_head % PSC_LANES == 0 && !heads_apart(f);
-    plan.shrinks = last && plan.heads_inside && !plan.heads_shown;
+    plan.shrinks = last && plan.heads_inside && !wants_any(f, heads, 4);
     plan.pre = psc_forward_wants(f, PSC_HOOK_MLP_PRE);
     plan.gelu_apart = psc_forward_edits(f, PSC_HOOK_MLP_PRE);
     plan.sum_apart = psc_forward_edits(f, PSC_HOOK_RESULT);
