@@ -25,6 +25,7 @@ from .model import Model
 from .results.arrays import Array
 from .results.results import Result
 from .runtime.pairs import Pairs
+from .runtime.metric import Metric
 from .runtime.scoring import Score
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ __all__ = [
     "Host",
     "IOFailure",
     "InputError",
+    "Metric",
     "Model",
     "OutOfMemory",
     "Pairs",

@@ -5,7 +5,7 @@ import functools
 import neox
 import numpy as np
 import pytest
-from pythiascope import HookPoint, InputError, Model, UnknownHook, Unsupported
+from pythiascope import HookPoint, InputError, Model, UnknownHook
 
 IDS = [3, 14, 15, 9, 26, 5, 35]
 SHORT = [8, 9, 7]
@@ -368,11 +368,9 @@ def test_wrong_hooks(model):
             model.run_with_hooks(IDS, fwd_hooks=wrong)
     with pytest.raises(InputError, match="chosen by a name or a function"):
         model.add_hook(3, nothing)
-    with pytest.raises(Unsupported, match="no backward pass"):
-        model.add_hook("hook_embed", nothing, dir="bwd")
-    with pytest.raises(Unsupported, match="no backward pass"):
-        model.run_with_hooks(IDS, bwd_hooks=[("hook_embed", nothing)])
-    with pytest.raises(Unsupported, match="no backward pass"), model.hooks([], [1]):
+    with pytest.raises(InputError, match="dir is 'fwd' or 'bwd'"):
+        model.add_hook("hook_embed", nothing, dir="up")
+    with pytest.raises(InputError, match="a hook is a pair"), model.hooks([], [1]):
         pass
     with pytest.raises(InputError, match="direction is 'fwd'"):
         model.reset_hooks(direction="up")

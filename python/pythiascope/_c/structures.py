@@ -194,6 +194,11 @@ PSC_COLOR_AUTO = 0
 PSC_COLOR_ALWAYS = 1
 PSC_COLOR_NEVER = 2
 
+# psc_metric_kind
+PSC_METRIC_LOGIT = 0
+PSC_METRIC_LOG_P = 1
+PSC_METRIC_KL = 2
+
 # psc_align
 PSC_ALIGN_EQUAL = 0
 PSC_ALIGN_END = 1
@@ -743,6 +748,7 @@ class psc_event(ctypes.Structure):
     before: psc_view
     heads: Any
     n_heads: int
+    gradient: int
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("point", ctypes.c_int32),
@@ -753,6 +759,7 @@ class psc_event(ctypes.Structure):
         ("before", psc_view),
         ("heads", ctypes.POINTER(ctypes.c_int32)),
         ("n_heads", ctypes.c_int32),
+        ("gradient", ctypes.c_int32),
     )
 
     def __init__(self, **values: Any) -> None:
@@ -776,6 +783,7 @@ class psc_filter(ctypes.Structure):
     row_begin: int
     row_end: int
     edited_only: int
+    gradient: int
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("layers", ctypes.POINTER(ctypes.c_int32)),
@@ -786,6 +794,7 @@ class psc_filter(ctypes.Structure):
         ("row_begin", ctypes.c_int32),
         ("row_end", ctypes.c_int32),
         ("edited_only", ctypes.c_int32),
+        ("gradient", ctypes.c_int32),
     )
 
     def __init__(self, **values: Any) -> None:
@@ -2410,6 +2419,7 @@ class psc_copy(ctypes.Structure):
     row_end: int
     out: Address
     capacity: int
+    gradient: int
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("point", ctypes.c_int32),
@@ -2419,12 +2429,60 @@ class psc_copy(ctypes.Structure):
         ("row_end", ctypes.c_int32),
         ("out", ctypes.c_void_p),
         ("capacity", ctypes.c_int64),
+        ("gradient", ctypes.c_int32),
     )
 
     def __init__(self, **values: Any) -> None:
         super().__init__()
         self.struct_size = ctypes.sizeof(psc_copy)
         self.layer = -1
+        for member, value in values.items():
+            setattr(self, member, value)
+
+
+
+class psc_metric_term(ctypes.Structure):
+    struct_size: int
+    kind: int
+    row: int
+    token: int
+    target: int
+    weight: float
+    logits: Address
+    _fields_ = (
+        ("struct_size", ctypes.c_uint32),
+        ("kind", ctypes.c_int32),
+        ("row", ctypes.c_int32),
+        ("token", ctypes.c_int32),
+        ("target", ctypes.c_int32),
+        ("weight", ctypes.c_double),
+        ("logits", ctypes.c_void_p),
+    )
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__()
+        self.struct_size = ctypes.sizeof(psc_metric_term)
+        self.weight = 1.0
+        for member, value in values.items():
+            setattr(self, member, value)
+
+
+
+class psc_metric(ctypes.Structure):
+    struct_size: int
+    n_terms: int
+    terms: Any
+    value: Any
+    _fields_ = (
+        ("struct_size", ctypes.c_uint32),
+        ("n_terms", ctypes.c_int32),
+        ("terms", ctypes.POINTER(psc_metric_term)),
+        ("value", ctypes.POINTER(ctypes.c_double)),
+    )
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__()
+        self.struct_size = ctypes.sizeof(psc_metric)
         for member, value in values.items():
             setattr(self, member, value)
 
@@ -2454,6 +2512,7 @@ class psc_run_options(ctypes.Structure):
     stop: Any
     repeated: Any
     examples: Any
+    metric: Any
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("logits", ctypes.c_int32),
@@ -2476,6 +2535,7 @@ class psc_run_options(ctypes.Structure):
         ("stop", psc_run_options_stop),
         ("repeated", ctypes.POINTER(ctypes.c_int32)),
         ("examples", ctypes.POINTER(psc_example)),
+        ("metric", ctypes.POINTER(psc_metric)),
     )
 
     def __init__(self, **values: Any) -> None:
@@ -2859,6 +2919,8 @@ STRUCTURES: tuple[type[ctypes.Structure], ...] = (
     psc_document,
     psc_example,
     psc_copy,
+    psc_metric_term,
+    psc_metric,
     psc_run_options,
     psc_sampler,
     psc_score_request,
@@ -3343,6 +3405,10 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "psc_session_capture_bytes": (
         ctypes.c_uint64,
         (ctypes.c_void_p, ctypes.c_int32, ctypes.POINTER(ctypes.c_int32)),
+    ),
+    "psc_session_gradient_bytes": (
+        ctypes.c_uint64,
+        (ctypes.c_void_p, ctypes.c_int32, ctypes.c_int32),
     ),
     "psc_session_observe": (
         ctypes.c_int,

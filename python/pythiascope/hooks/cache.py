@@ -19,6 +19,7 @@ from .._c.memory import pool
 from ..checks import whole
 from ..errors import InputError
 from ..runtime.loss import losses_of
+from ..runtime.metric import MadeMetric, Metric
 from .components import Components
 from .hooks import Hooks
 from .names import Hook, NamesFilter, position_axis
@@ -44,7 +45,10 @@ class ActivationCache(Components):
         cache_dict: The arrays by name, in the order of the pass.
         model: The model of the pass; the decompositions need its weights.
         has_batch_dim: Whether arrays have a batch axis.
+        metric: The value of the metric whose gradient the cache has; None without one.
     """
+
+    metric: float | None = None
 
     def remove_batch_dim(self) -> ActivationCache:
         """Drops the batch axis of all arrays, in place; returns the cache itself.
@@ -71,7 +75,9 @@ class ActivationCache(Components):
         if not self.has_batch_dim and chosen.mode != "identity":
             raise InputError("this cache has no batch axis to slice")
         arrays = {name: chosen.apply(array, 0) for name, array in self.cache_dict.items()}
-        return ActivationCache(arrays, self.model, self.has_batch_dim and chosen.mode != "int")
+        cache = ActivationCache(arrays, self.model, self.has_batch_dim and chosen.mode != "int")
+        cache.metric = self.metric
+        return cache
 
 
 class Caching(Hooks):
@@ -97,6 +103,8 @@ class Caching(Hooks):
         prepend_bos: bool = ...,
         interventions: Interventions = ...,
         source: Any = ...,
+        incl_bwd: bool = ...,
+        metric: Metric | None = ...,
     ) -> tuple[Floats, ActivationCache]: ...
     @overload
     def run_with_cache(
@@ -111,6 +119,8 @@ class Caching(Hooks):
         prepend_bos: bool = ...,
         interventions: Interventions = ...,
         source: Any = ...,
+        incl_bwd: bool = ...,
+        metric: Metric | None = ...,
         return_type: str | None = ...,
         loss_per_token: bool = ...,
     ) -> tuple[Any, Any]: ...
@@ -128,6 +138,8 @@ class Caching(Hooks):
         source: Any = (),
         return_type: str | None = "logits",
         loss_per_token: bool = False,
+        incl_bwd: bool = False,
+        metric: Metric | None = None,
     ) -> tuple[Any, Any]:
         """Runs the model and keeps the tensors of the pass. Hooks take part; edits are kept.
 
@@ -148,6 +160,10 @@ class Caching(Hooks):
             source: Source prompts, numbered from 1, for interventions.
             return_type: "logits", "loss", "both", or None, for which logits are not computed.
             loss_per_token: As for model(input).
+            incl_bwd: Also keeps the gradient of the metric at each of these tensors, named
+                "blocks.3.hook_resid_post_grad"; cache.metric is the metric's value. Past a row's
+                own position the gradients of scores and pattern are 0.
+            metric: What is differentiated, such as Metric.logit(" Oz"); None: Metric.loss().
 
         Returns:
             Logits, float32 [batch, pos, d_vocab], or what return_type says; and the cache.
@@ -165,7 +181,12 @@ class Caching(Hooks):
         result = end or "hook_logits" if return_type is not None else ""
         positions = Slice.unwrap(pos_slice)
         change = self._change(interventions, source, prepend_bos)
-        out, arrays = self._kept(sequences, hooks, positions, result, stop, prepend_bos, change)
+        if metric is not None and not incl_bwd:
+            raise InputError("a metric needs incl_bwd=True")
+        made = self._made_metric(metric, sequences) if incl_bwd else None
+        out, arrays = self._kept(
+            sequences, hooks, positions, result, stop, prepend_bos, change, made
+        )
         if return_type in ("loss", "both") and not end:
             losses = losses_of(out, sequences)
             loss = losses if loss_per_token else float(np.nanmean(losses))
@@ -174,7 +195,9 @@ class Caching(Hooks):
             arrays = {name: array[0] for name, array in arrays.items()}
         if not return_cache_object:
             return out, arrays
-        return out, ActivationCache(arrays, cast("Model", self), not remove_batch_dim)
+        cache = ActivationCache(arrays, cast("Model", self), not remove_batch_dim)
+        cache.metric = None if made is None else made.value
+        return out, cache
 
     def _chosen(self, names_filter: NamesFilter, layers: int | None) -> list[Hook]:
         """What to keep of a pass over the first layers; None: over all."""
@@ -192,6 +215,7 @@ class Caching(Hooks):
         stop: int,
         bos: bool,
         change: Change | None,
+        metric: MadeMetric | None,
     ) -> tuple[Any, dict[str, Floats]]:
         """Runs a pass: the tensor called result at all positions ("": None), and those of hooks."""
         tensors = _Tensors(self._opened, [len(tokens) for tokens in sequences], positions)
@@ -200,6 +224,8 @@ class Caching(Hooks):
         for hook in hooks:
             if hook.name != "hook_logits" or logits is None:
                 tensors.add(hook)
+            if metric is not None:
+                tensors.add(hook, True)
         if result and logits is None:
             full.add(self.names.hooks[result])
         self._pass(
@@ -209,6 +235,7 @@ class Caching(Hooks):
             logits=None if logits is None else "all",
             logits_out=logits,
             stop_at_layer=stop,
+            metric=metric,
             bos=bos,
         )
         arrays = tensors.arrays()
@@ -263,8 +290,8 @@ class _Tensors:
         self._filled: dict[str, tuple[Hook, Floats]] = {}
         self.copies: list[structures.psc_copy] = []
 
-    def add(self, hook: Hook) -> None:
-        """Announces a tensor. MemoryError when there is no room for it."""
+    def add(self, hook: Hook, gradient: bool = False) -> None:
+        """Announces a tensor, or its gradient. MemoryError when there is no room for it."""
         if hook.shape == "HK":
             heads = self._extents["H"]
             rows = [heads * n * keys for n, keys in zip(self._counts, self.lengths)]
@@ -275,6 +302,8 @@ class _Tensors:
             shape = (len(self._counts), self._counts[0], *rest)
             size = sum(self._counts) * math.prod(rest)
         array = pool.empty(shape if self._even else (size,))
+        if gradient:
+            hook = hook._replace(name=hook.name + "_grad")
         self._filled[hook.name] = hook, array
         if size:
             self.copies.append(
@@ -286,6 +315,7 @@ class _Tensors:
                     row_end=self._end,
                     out=array.__array_interface__["data"][0],
                     capacity=size,
+                    gradient=int(gradient),
                 )
             )
 

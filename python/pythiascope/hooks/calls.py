@@ -75,6 +75,7 @@ class Entry(NamedTuple):
     keyword: bool  # the function takes the HookPoint as `hook=`
     permanent: bool
     level: object  # what removes it: the context of model.hooks, or what add_hook was given
+    gradient: bool = False  # it sees the gradient there
 
 
 # The head of psc_event up to its tensor's strides: struct_size, point, layer, n_rows, rows; data,
@@ -250,36 +251,45 @@ class HookedSession:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self._events = _Events(session)
-        self._edited: dict[int, list[int]] = {}  # layers by point, as the session has them
+        self._events = _Events(session), _Events(session)  # of values, of gradients
+        self._edited: dict[tuple[int, bool], list[int]] = {}  # layers, as the session has them
 
     def run(
         self, entries: Sequence[Entry], sequences: Sequence[Tokens], options: dict[str, Any]
     ) -> None:
         """Session.run(sequences, **options) with functions; hooks added meanwhile wait."""
-        table: dict[tuple[int, int], list[Entry]] = {}
+        tables: tuple[dict[tuple[int, int], list[Entry]], ...] = {}, {}
         for entry in entries:
-            table.setdefault((entry.hook.point, entry.hook.layer), []).append(entry)
-        edited: dict[int, list[int]] = {}
-        for point, layer in sorted(table):
-            edited.setdefault(point, []).append(layer)
+            place = entry.hook.point, entry.hook.layer
+            tables[entry.gradient].setdefault(place, []).append(entry)
+        edited: dict[tuple[int, bool], list[int]] = {}
+        for gradient in (False, True):
+            for point, layer in sorted(tables[gradient]):
+                edited.setdefault((point, gradient), []).append(layer)
         if edited != self._edited:
             self._edited = {}
             self.session.unhook_all()
-            for point, layers in edited.items():
+            for (point, gradient), layers in edited.items():
                 self.session.edit(
-                    point, self._events.event, layers=None if layers == [-1] else layers
+                    point,
+                    self._events[gradient].event,
+                    layers=None if layers == [-1] else layers,
+                    gradient=gradient,
                 )
             self._edited = edited
-        self._events.start(table, [len(tokens) for tokens in sequences])
+        lengths = [len(tokens) for tokens in sequences]
+        for events, table in zip(self._events, tables):
+            events.start(table, lengths)
         self.session.run(sequences, **options)
-        self._events.clear()
+        for events in self._events:
+            events.clear()
 
     def discard(self) -> None:
         """Ends the session after a failed run: at once, or when the last view of its memory dies.
 
         A function that raised left its view in the traceback.
         """
-        if not self._events.lent():
+        if not any(events.lent() for events in self._events):
             self.session.close()
-        self._events.clear()
+        for events in self._events:
+            events.clear()

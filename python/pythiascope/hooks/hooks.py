@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
-from ..errors import InputError, Unsupported
+from ..errors import InputError
 from ..runtime.base import ModelBase, Steps
+from ..runtime.metric import MadeMetric, Metric
 from .calls import Entry, HookedSession, HookFunction, HookPoint, takes_keyword
 from .names import Names
 
@@ -29,6 +30,7 @@ class Hooks(ModelBase):
     _extra: tuple[Entry, ...]  # of the run_with_hooks that holds the turn
     _entries_lock: threading.RLock
     _hooked: HookedSession | None
+    _metric: Metric | None = None  # of the run_with_hooks that holds the turn
 
     def _start(
         self, opened: OpenModel, threads: int, isa: str | None, chunk: int, check_plugins: bool
@@ -76,7 +78,7 @@ class Hooks(ModelBase):
         Args:
             name: A hook, under any of its names, or a function that chooses names.
             hook: fn(array, hook); see run_with_hooks.
-            dir: "fwd"; pythiascope has no backward pass.
+            dir: "fwd", or "bwd" for the gradient there, in passes with a metric.
             is_permanent: Stays until reset_hooks(including_permanent=True).
             level: Any value, by which reset_hooks(level=...) finds the hook again.
             prepend: Runs before the functions that are there already.
@@ -84,9 +86,9 @@ class Hooks(ModelBase):
         Raises:
             InputError: The name is unknown, or hook cannot be called. Near names are listed.
         """
-        if dir != "fwd":
-            raise Unsupported(f"dir is 'fwd', not {dir!r}: pythiascope has no backward pass")
-        entries = self._made([(name, hook)], is_permanent, level)
+        if dir not in ("fwd", "bwd"):
+            raise InputError(f"dir is 'fwd' or 'bwd', not {dir!r}")
+        entries = self._made([(name, hook)], is_permanent, level, dir == "bwd")
         with self._entries_lock:
             self._entries = entries + self._entries if prepend else self._entries + entries
 
@@ -107,7 +109,7 @@ class Hooks(ModelBase):
 
         Args:
             clear_contexts: Also empties every HookPoint's ctx.
-            direction: "fwd" or "both" removes them; "bwd" does nothing, as there are none.
+            direction: "fwd", "bwd" (those of gradients) or "both".
             including_permanent: Removes permanent hooks, too.
             level: Only those that were added with this level; None: all.
         """
@@ -115,14 +117,13 @@ class Hooks(ModelBase):
             raise InputError(f"direction is 'fwd', 'bwd' or 'both', not {direction!r}")
         if clear_contexts:
             self.clear_contexts()
-        if direction == "bwd":
-            return
         with self._entries_lock:
             self._entries = tuple(
                 entry
                 for entry in self._entries
                 if (entry.permanent and not including_permanent)
                 or (level is not None and entry.level != level)
+                or direction == ("fwd" if entry.gradient else "bwd")
             )
 
     def clear_contexts(self) -> None:
@@ -134,7 +135,7 @@ class Hooks(ModelBase):
     def hooks(
         self,
         fwd_hooks: FwdHooks = (),
-        bwd_hooks: Sequence[Any] = (),
+        bwd_hooks: FwdHooks = (),
         reset_hooks_end: bool = True,
         clear_contexts: bool = False,
     ) -> Iterator[Any]:
@@ -142,9 +143,8 @@ class Hooks(ModelBase):
 
         The arguments are those of run_with_hooks.
         """
-        _refuse_backward(bwd_hooks)
         level = object()
-        entries = self._made(fwd_hooks, False, level)
+        entries = self._made(fwd_hooks, False, level) + self._made(bwd_hooks, False, level, True)
         with self._entries_lock:
             self._entries += entries
         try:
@@ -158,9 +158,10 @@ class Hooks(ModelBase):
         input: Input,
         *,
         fwd_hooks: FwdHooks = (),
-        bwd_hooks: Sequence[Any] = (),
+        bwd_hooks: FwdHooks = (),
         reset_hooks_end: bool = True,
         clear_contexts: bool = False,
+        metric: Metric | None = None,
         **options: Any,
     ) -> Any:
         """model(input, **options) with functions at hooks.
@@ -174,9 +175,11 @@ class Hooks(ModelBase):
         Args:
             input: As for model(input).
             fwd_hooks: Pairs (name or function of names, fn).
-            bwd_hooks: Empty; pythiascope has no backward pass.
+            bwd_hooks: The same for gradients, which come after the pass, last layer first. What fn
+                writes or returns takes the gradient's place for all that is before it.
             reset_hooks_end: False leaves the functions in place for later passes.
             clear_contexts: Empties every HookPoint's ctx afterwards.
+            metric: What is differentiated, with bwd_hooks; None: Metric.loss().
             options: Of model(input).
 
         Returns:
@@ -187,21 +190,30 @@ class Hooks(ModelBase):
             StateError: The function kept its view, or started a run of this model.
             Exception: Whatever fn raised, with its own traceback.
         """
+        if metric is None and bwd_hooks:
+            metric = Metric.loss()
         if not reset_hooks_end:
             with self.hooks(fwd_hooks, bwd_hooks, False, clear_contexts):
-                return cast("Any", self)(input, **options)
-        _refuse_backward(bwd_hooks)
-        entries = self._made(fwd_hooks, False, None)
+                return self.run_with_hooks(input, metric=metric, **options)
+        entries = self._made(fwd_hooks, False, None) + self._made(bwd_hooks, False, None, True)
         with self._turn.hold():
-            former, self._extra = self._extra, entries
+            former, self._extra = (self._extra, self._metric), entries
+            self._metric = metric
             try:
                 return cast("Any", self)(input, **options)
             finally:
-                self._extra = former
+                self._extra, self._metric = former
                 if clear_contexts:
                     self.clear_contexts()
 
-    def _made(self, hooks: FwdHooks, permanent: bool, level: object) -> tuple[Entry, ...]:
+    def _made_metric(self, metric: Metric | None, sequences: list[Tokens]) -> MadeMetric:
+        """A metric's structure for these sequences; None: that of the loss."""
+        single = cast("Any", self).to_single_token
+        return (metric or Metric.loss()).made(sequences, self.cfg.d_vocab, single)
+
+    def _made(
+        self, hooks: FwdHooks, permanent: bool, level: object, gradient: bool = False
+    ) -> tuple[Entry, ...]:
         """The entries of (name, function) pairs. InputError for what is no such pair."""
         entries = []
         for pair in hooks:
@@ -213,7 +225,7 @@ class Hooks(ModelBase):
             for name, hook in self.names.select(pair[0]):
                 point = self.hook_dict[hook.name]
                 seen = point if name == hook.name else HookPoint(name, point)
-                entries.append(Entry(hook, seen, pair[1], keyword, permanent, level))
+                entries.append(Entry(hook, seen, pair[1], keyword, permanent, level, gradient))
         return tuple(entries)
 
     def _pass(self, sequences: list[Tokens], change: Change | None = None, **options: Any) -> None:
@@ -224,6 +236,8 @@ class Hooks(ModelBase):
         """
         with self._turn.hold():
             entries = self._entries + self._extra
+            if self._metric is not None and options.get("metric") is None:
+                options["metric"] = self._made_metric(self._metric, sequences)
             if change is not None:
                 self._changed_pass(entries, sequences, change, options)
                 return
@@ -316,8 +330,3 @@ class _HookedSteps(Steps):
             except BaseException:
                 self._hooked.discard()
                 raise
-
-
-def _refuse_backward(bwd_hooks: Sequence[Any]) -> None:
-    if bwd_hooks:
-        raise Unsupported("bwd_hooks must be empty: pythiascope has no backward pass")

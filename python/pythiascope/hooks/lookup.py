@@ -40,6 +40,8 @@ class Lookup:
 
     def __contains__(self, key: object) -> bool:
         """Whether the cache holds an entry, under any of its names."""
+        if isinstance(key, str) and key in self.cache_dict:
+            return True
         try:
             return self.model.names.key(key) in self.cache_dict
         except UnknownHook:

@@ -24,6 +24,7 @@ from .._c.library import call, check, library
 from .._c.paths import path_bytes
 from ..checks import whole
 from ..errors import HostCallFailed, InputError, StateError, error_of
+from .metric import MadeMetric
 from .opened import OpenModel, check_process
 from .tokens import Tokens, c_text
 from .turn import Control, Turn, entry, in_main_thread
@@ -255,9 +256,13 @@ class Session:
         *,
         layers: Sequence[int] | None = None,
         rows: tuple[int, int] | None = None,
+        gradient: bool = False,
     ) -> None:
-        """As observe, for a function that may write to the tensor."""
-        self._hook("psc_session_edit", point, fn, layers, rows)
+        """As observe, for a function that may write to the tensor.
+
+        gradient: of runs with a metric, the gradient there instead of the value.
+        """
+        self._hook("psc_session_edit", point, fn, layers, rows, gradient)
 
     def _hook(
         self,
@@ -266,6 +271,7 @@ class Session:
         fn: Callable[[c.psc_event], Any],
         layers: Sequence[int] | None,
         rows: tuple[int, int] | None,
+        gradient: bool = False,
     ) -> None:
         control = self.control
 
@@ -274,7 +280,7 @@ class Session:
             return control.guard(fn, event.contents)
 
         thunk = c.psc_event_fn(callback)
-        chosen = c.psc_filter()
+        chosen = c.psc_filter(gradient=int(gradient))
         if layers is not None:
             chosen.layers = (ctypes.c_int32 * len(layers))(*layers)
             chosen.n_layers = len(layers)
@@ -325,6 +331,7 @@ class Session:
         repeated: Any = None,
         sentences: Any = None,
         stop_at_layer: int = 0,
+        metric: MadeMetric | None = None,
         progress: Callable[[float, str], Any] | None = None,
         patience: int = 1,
     ) -> None:
@@ -345,6 +352,7 @@ class Session:
             repeated: A ctypes array of c_int32: how many first tokens of each an earlier one had.
             sentences: A ctypes array of psc_sentence.
             stop_at_layer: Compute only the layers before it; 0: all; -1: only hook_embed.
+            metric: Its gradient is computed after the forward pass.
             progress: Called as progress(done, what); done is 0 to 1.
             patience: So many Ctrl-C end the run; after fewer, KeyboardInterrupt comes out when the
                 run is over (see `completed`).
@@ -379,6 +387,8 @@ class Session:
             options.documents = documents
         if repeated is not None:
             options.repeated = repeated
+        if metric is not None:
+            options.metric = ctypes.pointer(metric.structure)
         if sentences is not None:
             options.sentences, options.n_sentences = sentences, len(sentences)
         with self.turn.hold():
