@@ -1,9 +1,11 @@
 /* The cost of a gradient: a run with a metric, whose gradient is copied at every layer's
- * hook_resid_post, against the same run without. Both compute the last row's logits and take turns.
+ * hook_resid_post, against the same run without. Both compute the last row's logits, or
+ * all rows' if the metric has several, and take turns.
  *
- *   gradient MODEL_FOLDER [ROWS [REPETITIONS [THREADS [METRIC_ROWS]]]]
+ *   gradient MODEL_FOLDER [ROWS [REPETITIONS [THREADS [METRIC_ROWS [RECOMPUTE]]]]]
  *
- * METRIC_ROWS: how many of the last rows have a term log p; default 1. With one thread, time is the
+ * METRIC_ROWS: how many of the last rows have a term log p; default 1. RECOMPUTE: 1 for
+ * psc_metric.recompute. With one thread, time is the
  * process's processor time, so that other processes disturb it little. Prints the medians and quartiles
  * of the ratios: of the whole run, and of what the gradient adds, in forward passes. */
 #include "bench.h"
@@ -28,6 +30,7 @@ static double seconds(const bench *b) {
 static double time_run(bench *b, bool gradient) {
     psc_error error;
     psc_run_options options = PSC_RUN_OPTIONS_INIT;
+    if (b->metric.n_terms > 1) options.logits = PSC_ROWS_ALL;
     if (gradient) {
         options.metric = &b->metric;
         options.copies = b->copies;
@@ -97,7 +100,7 @@ static void add_terms(bench *b, int n) {
 
 int main(int argc, char **argv) {
     if (argc < 2) {
-        fprintf(stderr, "usage: gradient MODEL [ROWS [REPETITIONS [THREADS [METRIC_ROWS]]]]\n");
+        fprintf(stderr, "usage: gradient MODEL [ROWS [REPETITIONS [THREADS [METRIC_ROWS [RECOMPUTE]]]]]\n");
         return 2;
     }
     const int rows = argc > 2 ? atoi(argv[2]) : 128, terms = argc > 5 ? atoi(argv[5]) : 1;
@@ -118,9 +121,10 @@ int main(int argc, char **argv) {
     b.input = (psc_input){0, rows, tokens};
     add_copies(&b, info);
     add_terms(&b, terms);
+    b.metric.recompute = argc > 6 && atoi(argv[6]) != 0;
     printf("%s, %s, %d threads, %d rows, %d of the metric, %.1f MB\n", argv[1],
         psc_session_isa(b.session), (int)psc_session_threads(b.session), rows, terms,
-        (double)psc_session_gradient_bytes(b.session, rows, terms) * 1e-6);
+        (double)psc_session_gradient_bytes(b.session, rows, terms, b.metric.recompute) * 1e-6);
     measure(&b);
     for (int32_t l = 0; l < info->n_layers; l++) free(b.copies[l].out);
     free(b.copies);

@@ -268,6 +268,10 @@ PSC_API uint64_t psc_session_capture_bytes(
 /* The bytes that the gradient of a run of one new sequence of n_rows rows takes beside its captures,
  * with a metric that reads n_logits of them. */
 PSC_API uint64_t psc_session_gradient_bytes(psc_session *session, int32_t n_rows, int32_t n_logits);
+*with a metric that reads n_logits of them;
+recompute as in psc_metric.0 without memory.* /
+    PSC_API uint64_t psc_session_gradient_bytes(
+        psc_session *session, int32_t n_rows, int32_t n_logits, int32_t recompute);
 
 /* A client's own hooks, without a plugin; they last until psc_session_unhook. filter may be null:
  * all events; the call copies it. In a callback the first two return PSC_ERROR_STATE, and
@@ -330,12 +334,12 @@ typedef enum psc_metric_kind {
 
 typedef struct psc_metric_term {
     uint32_t struct_size;
-    int32_t kind;        /* psc_metric_kind */
-    int32_t row;         /* psc_row.index */
-    int32_t token;       /* of LOGIT and LOG_P: an id; -1: the session's target, as it is at this row */
-    int32_t target;      /* its number, from 0; -1: the sum over all of them. Of a contrast the term is
+    int32_t kind;   /* psc_metric_kind */
+    int32_t row;    /* psc_row.index */
+    int32_t token;  /* of LOGIT and LOG_P: an id; -1: the session's target, as it is at this row */
+    int32_t target; /* its number, from 0; -1: the sum over all of them. Of a contrast the term is
                             the difference */
-    double weight;       /* finite */
+    double weight;  /* finite */
     const float *logits; /* of KL: [d_vocab], finite: another run's. Borrowed for the run */
 } psc_metric_term;
 #define PSC_METRIC_TERM_INIT                                                                       \
@@ -352,9 +356,14 @@ typedef struct psc_metric {
     int32_t n_terms;              /* at least 1 */
     const psc_metric_term *terms; /* the first one's struct_size is the distance of all */
     double *value;                /* nullable: receives m */
+    int32_t recompute; /* nonzero: queries and the MLP's pre-activations are computed again from the
+                          residual, with the same bits: they take five sixths of what the run keeps,
+                          or five sevenths in a sequential model, and 0.4 of a forward pass. Editors
+                          of them, or of a LayerNorm, are then PSC_ERROR_INPUT. 0: only where
+                          retained_cap is too small otherwise */
 } psc_metric;
 #define PSC_METRIC_INIT                                                                            \
-    { sizeof(psc_metric), 0, 0, 0 }
+    { sizeof(psc_metric), 0, 0, 0, 0 }
 
 typedef struct psc_run_options {
     uint32_t struct_size;

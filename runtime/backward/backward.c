@@ -28,12 +28,13 @@ static size_t padded(size_t n) {
 /* Floats that the forward pass keeps per row. */
 static size_t kept_floats(const psc_backward *b) {
     const bool mid = !b->with.model->config.parallel_residual;
-    return b->n_layers * ((2 + mid) * b->n + b->m) + b->n;
+    const size_t inside = b->recompute ? 0 : b->n + b->m;
+    return b->n_layers * ((1 + mid) * b->n + inside) + b->n;
 }
 
 /* Places all buffers in one block; with null memory it only counts floats. */
 static size_t place(psc_backward *b, size_t rows, size_t n_logits, size_t n_keys, float *memory) {
-    const size_t threads = (size_t)psc_team_threads(b->with.team);
+    const size_t threads = (size_t)psc_team_threads(b->with.team), again = b->recompute ? rows : 0;
     float *wide = NULL;
     b->scratch_floats = psc_backward_scratch(b, n_keys);
     struct {
@@ -43,7 +44,8 @@ static size_t place(psc_backward *b, size_t rows, size_t n_logits, size_t n_keys
         {&b->dq, rows * b->ld_n}, {&b->dk, rows * b->ld_n}, {&b->dv, rows * b->ld_n},
         {&b->da, rows * b->ld_m}, {&b->scale, rows}, {&b->dscale, rows}, {&b->zeros, b->n},
         {&b->scratch, threads * b->scratch_floats}, {&wide, threads * 4 * b->v},
-        {&b->logits, n_logits * b->ld_v}, {&b->kept, rows * kept_floats(b)}};
+        {&b->logits, n_logits * b->ld_v}, {&b->rot_q, again * b->n}, {&b->a, again * b->m},
+        {&b->kept, rows * kept_floats(b)}};
     size_t used = 0;
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) {
         if (memory) *buffers[i].to = memory + used;
@@ -53,9 +55,10 @@ static size_t place(psc_backward *b, size_t rows, size_t n_logits, size_t n_keys
     return used;
 }
 
-double psc_backward_bytes(
-    const psc_backward *backward, int32_t n_rows, int32_t n_logits, int32_t n_keys) {
+double psc_backward_bytes(const psc_backward *backward, int32_t n_rows, int32_t n_logits,
+    int32_t n_keys, bool recompute) {
     psc_backward counted = *backward;
+    counted.recompute = recompute;
     return (double)place(&counted, (size_t)n_rows, (size_t)n_logits, (size_t)n_keys, NULL) *
            sizeof(float);
 }
@@ -167,10 +170,10 @@ static float *keep_layers(psc_backward *b, psc_destinations *kept) {
         at = keep(b, kept, PSC_HOOK_RESID_PRE, l, at, b->n, true);
         layer->mid = parallel ? NULL : at;
         if (!parallel) at = keep(b, kept, PSC_HOOK_RESID_MID, l, at, b->n, all);
-        layer->rot_q = at;
-        at = keep(b, kept, PSC_HOOK_ROT_Q, l, at, b->n, all);
-        layer->a = at;
-        at = keep(b, kept, PSC_HOOK_MLP_PRE, l, at, b->m, all);
+        layer->rot_q = b->recompute ? b->rot_q : at;
+        if (!b->recompute) at = keep(b, kept, PSC_HOOK_ROT_Q, l, at, b->n, all);
+        layer->a = b->recompute ? b->a : at;
+        if (!b->recompute) at = keep(b, kept, PSC_HOOK_MLP_PRE, l, at, b->m, all);
     }
     b->kept_final = at;
     return keep(b, kept, PSC_HOOK_RESID_POST, (int32_t)b->n_layers - 1, at, b->n, false);
@@ -186,7 +189,8 @@ static bool keep_logits(psc_backward *b, psc_destinations *kept) {
 }
 
 psc_status psc_backward_begin(psc_backward *b, psc_destinations *kept, const psc_row *rows,
-    int32_t n_rows, const int32_t *logit_rows, int32_t n_logits, psc_error *error) {
+    int32_t n_rows, const int32_t *logit_rows, int32_t n_logits, bool recompute, psc_error *error) {
+    b->recompute = recompute;
     b->rows = rows;
     b->n_rows = n_rows;
     b->logit_rows = logit_rows;
@@ -309,23 +313,30 @@ void psc_backward_pull(psc_backward *b, const psc_packed *w, float *y, size_t ld
     if (rows > 0) psc_team_for(b->with.team, (int64_t)groups, pull_range, &job);
 }
 
-/* Whether only the metric's rows have a gradient at the last layer's outputs. */
-static bool is_sparse(const psc_backward *b) {
+bool psc_backward_is_sparse(const psc_backward *b) {
     return b->layer + 1 == (int32_t)b->n_layers && !psc_registry_any_editor(b->with.gradients);
+}
+
+size_t psc_backward_stretch(const psc_backward *b, int32_t *slot, size_t *first) {
+    int32_t i = *slot;
+    if (i >= b->n_logits) return 0;
+    *first = (size_t)b->logit_rows[i++];
+    while (i < b->n_logits && b->logit_rows[i] == b->logit_rows[i - 1] + 1) i++;
+    const size_t n = (size_t)(i - *slot);
+    *slot = i;
+    return n;
 }
 
 void psc_backward_pull_live(psc_backward *b, const psc_packed *w, float *y, size_t ldy,
     const float *u, size_t ldu) {
-    if (!is_sparse(b)) {
+    if (!psc_backward_is_sparse(b)) {
         psc_backward_pull(b, w, y, ldy, u, ldu, (size_t)b->n_rows, 0, w->k);
         return;
     }
     for (size_t r = 0; r < (size_t)b->n_rows; r++) memset(y + r * ldy, 0, w->k * sizeof *y);
-    for (int32_t i = 0, n; i < b->n_logits; i += n) {
-        const size_t row = (size_t)b->logit_rows[i];
-        for (n = 1; i + n < b->n_logits && b->logit_rows[i + n] == (int32_t)row + n;) n++;
-        psc_backward_pull(b, w, y + row * ldy, ldy, u + row * ldu, ldu, (size_t)n, 0, w->k);
-    }
+    int32_t slot = 0;
+    for (size_t row, n; (n = psc_backward_stretch(b, &slot, &row)) > 0;)
+        psc_backward_pull(b, w, y + row * ldy, ldy, u + row * ldu, ldu, n, 0, w->k);
 }
 
 /* --- the pass -------------------------------------------------------------------------------- */
@@ -406,6 +417,7 @@ psc_status psc_backward_run(psc_backward *b, double *value, const psc_metric_par
     for (int32_t l = (int32_t)b->n_layers - 1; l >= first && status == PSC_OK; l--) {
         b->layer = l;
         status = check_stop(b, stop, payload);
+        if (status == PSC_OK && b->recompute) psc_backward_recompute(b);
         if (status == PSC_OK) status = psc_backward_layer(b);
     }
     b->layer = -1;

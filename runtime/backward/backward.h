@@ -38,13 +38,15 @@ psc_status psc_backward_open(
 void psc_backward_close(psc_backward **backward);
 
 /* Bytes of a pass over n_rows rows whose metric reads n_logits of them; n_keys: most of a row. */
-double psc_backward_bytes(
-    const psc_backward *backward, int32_t n_rows, int32_t n_logits, int32_t n_keys);
+double psc_backward_bytes(const psc_backward *backward, int32_t n_rows, int32_t n_logits,
+    int32_t n_keys, bool recompute);
 
 /* Before the forward pass: memory for it, and destinations for what the pass reads. rows [n_rows] are
- * the whole run's; logit_rows [n_logits] ascend. Both are borrowed until psc_backward_run returns. */
+ * the whole run's; logit_rows [n_logits] ascend. Both are borrowed until psc_backward_run returns.
+ * recompute: q and the MLP's pre-activations are computed again from the residual, with the same bits
+ * unless an editor changes them or a LayerNorm. */
 psc_status psc_backward_begin(psc_backward *backward, psc_destinations *kept, const psc_row *rows,
-    int32_t n_rows, const int32_t *logit_rows, int32_t n_logits, psc_error *error);
+    int32_t n_rows, const int32_t *logit_rows, int32_t n_logits, bool recompute, psc_error *error);
 
 /* After the forward pass: the logits [V] of logit_rows[slot]; psc_backward_run overwrites them. */
 const float *psc_backward_logits(const psc_backward *backward, int32_t slot);

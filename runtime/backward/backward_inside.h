@@ -14,8 +14,8 @@
 typedef struct psc_kept_layer {
     float *pre;   /* [R, N] hook_resid_pre */
     float *mid;   /* [R, N] hook_resid_mid; null with the parallel residual */
-    float *rot_q; /* [R, N] hook_rot_q */
-    float *a;     /* [R, M] mlp.hook_pre */
+    float *rot_q; /* [R, N] hook_rot_q; the layer's own buffer if it is recomputed */
+    float *a;     /* [R, M] mlp.hook_pre; likewise */
 } psc_kept_layer;
 
 /* Rows of one sequence: first..first+rows-1 of the run. */
@@ -46,6 +46,7 @@ struct psc_backward {
     size_t scratch_floats;
     double *wide;         /* [threads, 2, V] of the metric */
     float *logits;        /* [n_logits, ld_v]: those of the metric's rows, then their gradient */
+    float *rot_q, *a;     /* [R, N], [R, M] of the layer at hand, if they are recomputed */
     float *kept;          /* all that the forward pass keeps */
     float *kept_final;    /* [R, N] the last layer's hook_resid_post */
     psc_kept_layer *kept_layers;
@@ -57,6 +58,7 @@ struct psc_backward {
     size_t row_room;
 
     /* the current run */
+    bool recompute; /* q and hook_pre are not kept */
     const psc_row *rows;
     int32_t n_rows, n_segments, n_logits, most_keys, layer;
     const int32_t *logit_rows;
@@ -85,6 +87,16 @@ void psc_backward_pull(psc_backward *b, const psc_packed *w, float *y, size_t ld
  * W_in, W_O and W_Q. */
 void psc_backward_pull_live(psc_backward *b, const psc_packed *w, float *y, size_t ldy,
     const float *u, size_t ldu);
+
+/* Whether only the metric's rows have a gradient at the last layer's outputs. */
+bool psc_backward_is_sparse(const psc_backward *b);
+/* From *slot on, the next rows of the metric that follow each other: first..first+n-1; 0 at the end. */
+size_t psc_backward_stretch(const psc_backward *b, int32_t *slot, size_t *first);
+
+/* --- backward_recompute.c --- */
+
+/* q and hook_pre of the layer, as the forward pass had them, in b->rot_q and b->a. */
+void psc_backward_recompute(psc_backward *b);
 
 /* --- backward_metric.c --- */
 

@@ -48,12 +48,14 @@ static psc_status open_gradient(psc_session *s, psc_error *error) {
     return status;
 }
 
-uint64_t psc_session_gradient_bytes(psc_session *session, int32_t n_rows, int32_t n_logits) {
+uint64_t psc_session_gradient_bytes(
+    psc_session *session, int32_t n_rows, int32_t n_logits, int32_t recompute) {
     const int32_t most = session->options.capacity;
     if (n_rows < 1 || n_logits < 0 || open_gradient(session, NULL) != PSC_OK) return 0;
     if (n_rows > most) n_rows = most;
     if (n_logits > n_rows) n_logits = n_rows;
-    return (uint64_t)psc_backward_bytes(session->gradient->backward, n_rows, n_logits, n_rows);
+    return (uint64_t)psc_backward_bytes(
+        session->gradient->backward, n_rows, n_logits, n_rows, recompute != 0);
 }
 
 /* --- the metric ------------------------------------------------------------------------------ */
@@ -124,22 +126,42 @@ static psc_status check_metric(const psc_session *s, psc_error *error) {
     return status;
 }
 
-/* Edits that the pass cannot go back through: it would need the values before them, too. */
+static bool recomputes(const psc_metric *metric) {
+    const size_t end = offsetof(psc_metric, recompute) + sizeof metric->recompute;
+    return metric->struct_size >= end && metric->recompute;
+}
+
+static psc_status check_editor(
+    const psc_session *s, psc_point point, const char *advice, psc_error *error) {
+    const bool layered = psc_point_has_layer(point);
+    for (int32_t l = 0; l < (layered ? s->model->info.n_layers : 1); l++) {
+        const int32_t layer = layered ? l : -1;
+        char name[64];
+        if (!psc_registry_edits(s->registry, point, layer, s->rows, s->n_rows)) continue;
+        psc_point_name(name, sizeof name, point, layer);
+        return psc_fail(error, PSC_ERROR_INPUT, "%s is edited in a run with a metric%s", name, advice);
+    }
+    return PSC_OK;
+}
+
+/* Edits that the pass cannot go back through, as it would need the values before them, too. */
 static psc_status check_editors(const psc_session *s, psc_error *error) {
     static const psc_point points[] = {PSC_HOOK_LN1_SCALE, PSC_HOOK_LN2_SCALE,
         PSC_HOOK_LN_FINAL_SCALE, PSC_HOOK_ATTN_SCORES, PSC_HOOK_PATTERN};
-    for (size_t i = 0; i < sizeof points / sizeof *points; i++) {
-        const bool layered = psc_point_has_layer(points[i]);
-        for (int32_t l = 0; l < (layered ? s->model->info.n_layers : 1); l++) {
-            const int32_t layer = layered ? l : -1;
-            if (!psc_registry_edits(s->registry, points[i], layer, s->rows, s->n_rows)) continue;
-            char name[64];
-            psc_point_name(name, sizeof name, points[i], layer);
-            return psc_fail(error, PSC_ERROR_INPUT,
-                "%s is edited in a run with a metric; edit another point, such as attn.hook_z", name);
-        }
-    }
-    return PSC_OK;
+    psc_status status = PSC_OK;
+    for (size_t i = 0; i < sizeof points / sizeof *points && status == PSC_OK; i++)
+        status = check_editor(s, points[i], "; edit another point, such as attn.hook_z", error);
+    return status;
+}
+
+/* Edits of what would be computed again. */
+static psc_status check_recomputed(const psc_session *s, psc_error *error) {
+    static const psc_point points[] = {PSC_HOOK_LN1_NORMALIZED, PSC_HOOK_Q, PSC_HOOK_ROT_Q,
+        PSC_HOOK_LN2_NORMALIZED, PSC_HOOK_MLP_PRE};
+    psc_status status = PSC_OK;
+    for (size_t i = 0; i < sizeof points / sizeof *points && status == PSC_OK; i++)
+        status = check_editor(s, points[i], " that recomputes it; leave recompute 0", error);
+    return status;
 }
 
 /* --- memory ---------------------------------------------------------------------------------- */
@@ -185,14 +207,22 @@ static void choose_rows(psc_gradient *g, const psc_metric *metric, int32_t n_row
     }
 }
 
-static psc_status check_bytes(const psc_session *s, psc_error *error) {
+/* Decides what to recompute: all that can be if the metric says so, or if the rest of the cap is too
+ * small otherwise. */
+static psc_status decide(bool *recompute, const psc_session *s, psc_error *error) {
     const uint64_t cap = s->options.retained_cap;
     const double left = cap > s->retained_bytes ? (double)(cap - s->retained_bytes) : 0.0;
+    const psc_gradient *g = s->gradient;
     int32_t n_keys = 0;
     for (int32_t r = 0; r < s->n_rows; r++)
         if (s->rows[r].position >= n_keys) n_keys = s->rows[r].position + 1;
-    const double bytes =
-        psc_backward_bytes(s->gradient->backward, s->n_rows, s->gradient->n_logits, n_keys);
+    *recompute = recomputes(s->run_options->metric);
+    if (*recompute && check_recomputed(s, error) != PSC_OK) return error->status;
+    double bytes = psc_backward_bytes(g->backward, s->n_rows, g->n_logits, n_keys, *recompute);
+    if (bytes > left && !*recompute && check_recomputed(s, NULL) == PSC_OK) {
+        *recompute = true;
+        bytes = psc_backward_bytes(g->backward, s->n_rows, g->n_logits, n_keys, true);
+    }
     if (bytes <= left) return PSC_OK;
     return psc_fail(error, PSC_ERROR_MEMORY,
         "the gradient of %d rows needs %.0f bytes; the cap (retained_cap) leaves %.0f; run fewer rows "
@@ -210,10 +240,11 @@ psc_status psc_gradient_begin(psc_session *s, psc_error *error) {
         status = make_room(s->gradient, (size_t)s->n_rows, most_parts(s, metric), error);
     if (status != PSC_OK) return status;
     choose_rows(s->gradient, metric, s->n_rows);
-    status = check_bytes(s, error);
+    bool recompute;
+    status = decide(&recompute, s, error);
     if (status != PSC_OK) return status;
     return psc_backward_begin(s->gradient->backward, &s->copies, s->rows, s->n_rows,
-        s->gradient->logit_rows, s->gradient->n_logits, error);
+        s->gradient->logit_rows, s->gradient->n_logits, recompute, error);
 }
 
 /* --- the run --------------------------------------------------------------------------------- */
@@ -260,6 +291,7 @@ static int is_stopped(void *payload) {
 psc_status psc_gradient_run(psc_session *s, psc_error *error) {
     if (!has_metric(s)) return PSC_OK;
     const psc_metric *metric = s->run_options->metric;
+    const bool has_value = metric->struct_size >= offsetof(psc_metric, recompute);
     psc_status status = PSC_OK;
     int32_t n = 0;
     for (int32_t i = 0; i < metric->n_terms && status == PSC_OK; i++) {
@@ -271,7 +303,7 @@ psc_status psc_gradient_run(psc_session *s, psc_error *error) {
     const psc_destinations *copies = s->gradient_copies.n > 0 ? &s->gradient_copies : NULL;
     status = psc_backward_run(s->gradient->backward, &value, s->gradient->parts, n, copies,
         s->run_options->stop ? is_stopped : NULL, s, error);
-    if (status == PSC_OK && metric->struct_size >= sizeof *metric && metric->value)
+    if (status == PSC_OK && has_value && metric->value)
         *metric->value = value;
     return status;
 }

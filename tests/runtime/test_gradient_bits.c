@@ -30,6 +30,8 @@ static void set_up(void) {
 }
 
 /* `only`: a point whose gradient alone is copied, at layer 0; PSC_POINT_COUNT: all. */
+static int32_t recompute;
+
 static void take_one(
     take *t, psc_model *model, const char *isa, int32_t threads, int32_t chunk, int32_t only) {
     *t = (take){.session = must_session(model, isa, threads, chunk),
@@ -45,6 +47,7 @@ static void take_one(
     }
     metric_open(&t->m);
     add_terms(&t->m, 0, rows);
+    t->m.metric.recompute = recompute;
     must_run_gradients(t->session, &(psc_input){0, rows, tokens}, &t->set, &t->m);
 }
 
@@ -92,6 +95,11 @@ static void check_settings(const char *variant) {
         assert_same(&base, &one, "only one point is requested");
         take_close(&one);
     }
+    recompute = 1;
+    take_one(&one, model, NULL, 2, 50, PSC_POINT_COUNT);
+    assert_same(&base, &one, "recomputed");
+    take_close(&one);
+    recompute = 0;
     take_close(&base);
     psc_model_close(&model);
 }
@@ -334,6 +342,12 @@ Test(gradient_bits, refusals) {
     cr_assert_eq(psc_session_edit(t.session, PSC_HOOK_PATTERN, NULL, zero, &t, &error), PSC_OK);
     refused(&t, "hook_pattern is edited in a run with a metric");
     psc_session_unhook(t.session, &t);
+    cr_assert_eq(psc_session_edit(t.session, PSC_HOOK_MLP_PRE, NULL, zero, &t, &error), PSC_OK);
+    t.m.metric.recompute = 1;
+    refused(&t, "mlp.hook_pre is edited in a run with a metric that recomputes it");
+    psc_session_unhook(t.session, &t);
+    cr_assert_lt(psc_session_gradient_bytes(t.session, 150, 3, 1),
+        psc_session_gradient_bytes(t.session, 150, 3, 0));
     t.set = kept;
     take_close(&t);
 
@@ -341,11 +355,39 @@ Test(gradient_bits, refusals) {
     psc_session *session = NULL;
     options.retained_cap = 100000;
     cr_assert_eq(psc_session_open(&session, model, &options, &error), PSC_OK);
-    cr_assert_gt(psc_session_gradient_bytes(session, 20, 3), 100000);
+    cr_assert_gt(psc_session_gradient_bytes(session, 20, 3, 0), 100000);
     take small = {.session = session, .set = {.n_inputs = 1}};
     metric_open(&small.m);
     add_terms(&small.m, 0, 20);
     refused(&small, "the cap (retained_cap) leaves 100000");
     psc_session_close(&session);
+    psc_model_close(&model);
+}
+
+/* Where the cap is too small to keep everything, the run recomputes, with the same bits. */
+Test(gradient_bits, a_small_cap_recomputes) {
+    psc_model *model = must_model(golden_path("parallel_f32", NULL));
+    psc_session_options options = PSC_SESSION_OPTIONS_INIT;
+    take base, small;
+    set_up();
+    take_one(&base, model, NULL, 1, 0, PSC_POINT_COUNT);
+    options.threads = 1;
+    options.retained_cap = psc_session_gradient_bytes(base.session, rows, 3, 1);
+    cr_assert_lt(options.retained_cap, psc_session_gradient_bytes(base.session, rows, 3, 0));
+    small = (take){.set = {.info = base.set.info, .n_inputs = 1, .inputs = {{0, 0, rows}}}};
+    cr_assert_eq(psc_session_open(&small.session, model, &options, &error), PSC_OK);
+    gradients_add_all(&small.set);
+    metric_open(&small.m);
+    add_terms(&small.m, 0, rows);
+    must_run_gradients(small.session, &(psc_input){0, rows, tokens}, &small.set, &small.m);
+    assert_same(&base, &small, "a small cap");
+    psc_session_truncate(small.session, 0, 0);
+    cr_assert_eq(
+        psc_session_edit(small.session, PSC_HOOK_MLP_PRE, NULL, zero, &small, &error), PSC_OK);
+    cr_assert_eq(gradients_run(small.session, &(psc_input){0, rows, tokens}, &small.set, &small.m,
+                     &error),
+        PSC_ERROR_MEMORY);
+    take_close(&base);
+    take_close(&small);
     psc_model_close(&model);
 }

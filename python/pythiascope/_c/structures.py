@@ -2473,11 +2473,13 @@ class psc_metric(ctypes.Structure):
     n_terms: int
     terms: Any
     value: Any
+    recompute: int
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("n_terms", ctypes.c_int32),
         ("terms", ctypes.POINTER(psc_metric_term)),
         ("value", ctypes.POINTER(ctypes.c_double)),
+        ("recompute", ctypes.c_int32),
     )
 
     def __init__(self, **values: Any) -> None:
@@ -3408,7 +3410,7 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     ),
     "psc_session_gradient_bytes": (
         ctypes.c_uint64,
-        (ctypes.c_void_p, ctypes.c_int32, ctypes.c_int32),
+        (ctypes.c_void_p, ctypes.c_int32, ctypes.c_int32, ctypes.c_int32),
     ),
     "psc_session_observe": (
         ctypes.c_int,
