@@ -187,6 +187,17 @@ static void announce_captures(const psc_session *session, const analysis *a) {
     cli_progress_line(line);
 }
 
+/* The memory that the gradient takes, where it is not small. */
+static void announce_gradient(psc_session *session, const analysis *a, int32_t n_terms) {
+    enum { SMALL = 1 << 20 };
+    const uint64_t bytes = psc_session_gradient_bytes(session, a->prompt.n, n_terms, 0);
+    char line[120];
+    if (bytes < SMALL) return;
+    snprintf(line, sizeof line, "note: the gradient takes %.1f MiB of memory",
+        (double)bytes / (1 << 20));
+    cli_progress_line(line);
+}
+
 /* Adds targets, contrasts, plugins and captures as given. */
 static psc_status set_up(
     psc_session *session, const analysis *a, bool clean, int32_t *sections, psc_error *error) {
@@ -239,6 +250,9 @@ static psc_status read_metric(psc_metric *metric, const analysis *a, psc_error *
     if (!log_p && !(length == 5 && strncmp(text, "logit", 5) == 0))
         return psc_fail(error, PSC_ERROR_INPUT,
             "--metric %.80s: the metric must be logit or log-p, perhaps with :rows=R", text);
+    if (n < 1)
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "--metric %.80s: one token has no next one; give a longer text or another --target", text);
     if (!metric_rows(rows ? rows + strlen(mark) : "last", n, &first, &end))
         return psc_fail(error, PSC_ERROR_INPUT,
             "--metric %.80s: rows must be last, all or a row from 0 to %d", text, (int)n - 1);
@@ -265,7 +279,10 @@ static psc_status run_input(psc_session *session, const analysis *a,
     psc_status status = read_metric(&metric, a, error);
     if (status) return status;
     metric.value = &value;
-    if (metric.n_terms) run_options->metric = &metric;
+    if (metric.n_terms) {
+        run_options->metric = &metric;
+        announce_gradient(session, a, metric.n_terms);
+    }
     cli_progress_start("running");
     status = psc_session_run(session, &input, 1, run_options, error);
     cli_progress_stop();

@@ -58,7 +58,7 @@ psc_status psc_copies_check_metric(
     const psc_session *session, bool gradient, const char *what, psc_error *error) {
     if (!gradient || session->run_options->metric) return PSC_OK;
     return psc_fail(error, PSC_ERROR_INPUT,
-        "%s is of a gradient, but the run has no metric; give it one (psc_run_options.metric)", what);
+        "%s is of a gradient, but the run has no metric; give it one (--metric, psc_run_options.metric)", what);
 }
 
 /* A new destination with one part per input, for the rows that filter selects; the parts lack data.

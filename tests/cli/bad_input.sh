@@ -258,6 +258,12 @@ expect 1 'level' analyze --text a --plugin logits:level=atom
 expect 1 'nowhere' analyze --text a --out "$work/never" --capture nowhere
 expect 1 'layer|blocks.9' analyze --text a --out "$work/never" --capture blocks.9.hook_mlp_out
 expect 1 "'' is not a hook point" analyze --text a --out "$work/never" --capture hook_embed,
+expect 1 'hook_embed_grad is of a gradient, but the run has no metric' analyze --text a --out "$work/never" --capture hook_embed_grad
+expect 1 'nowhere' analyze --text a --metric logit --out "$work/never" --capture nowhere_grad
+expect 1 'the metric must be logit or log-p' analyze --text a --metric loss
+expect 1 'rows must be last, all or a row from 0 to 0' analyze --text a --metric logit:rows=1
+expect 1 'rows must be last' analyze --text a --metric log-p:rows=1x
+expect 1 'one token has no next one' analyze --text a --target next --metric log-p
 check 'a failed run wrote a folder' test ! -e "$work/never"
 
 # A plugin that needs <|endoftext|> in front of the text.

@@ -152,6 +152,11 @@ check 'two rows of a pattern' test "$(jq -c '.captures["blocks.0.attn.hook_patte
 check 'small captures are whole' test "$(jq -c '.captures["ln_final.hook_scale"].values | length' "$work/captured/results.json")" = 1
 check 'the memory is announced' sh -c "'$program' analyze --text '$text' --plugin ln --capture all --out '$work/all' 2>&1 >/dev/null |
     grep -q 'note: --capture keeps 80 tensors of [0-9.]* MiB in memory'"
+"$program" analyze --tokens 1,2,3,4 --plugin ln --metric log-p:rows=all --target next --json \
+    --capture 'hook_embed_grad,blocks.*pattern_grad:rows=-1' >"$work/gradient.json" 2>"$work/gradient.said"
+check 'the metric is said' grep -q 'note: the metric log-p:rows=all is -[0-9.]*$' "$work/gradient.said"
+check 'a gradient' test "$(jq -c '.captures.hook_embed_grad.shape' "$work/gradient.json")" = '[4,256]'
+check 'gradients of patterns' test "$(jq -c '.captures["blocks.1.attn.hook_pattern_grad"].shape' "$work/gradient.json")" = '[8,1,4]'
 "$program" analyze --tokens 1,2,3,4 --plugin ln --json \
     --capture 'hook_embed:rows=1,*embed:rows=-1,hook_embed:rows=0+1' >"$work/joined.json" 2>/dev/null
 check 'the rows of several requests' test "$(jq -c '.captures.hook_embed.shape' "$work/joined.json")" = '[3,256]'
