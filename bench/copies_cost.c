@@ -23,12 +23,6 @@ typedef struct bench {
     int repetitions, threads;
 } bench;
 
-static double seconds(const bench *b) {
-    struct timespec t;
-    clock_gettime(b->threads == 1 ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static double time_run(bench *b, int n_copies) {
     psc_error error;
     psc_run_options options = PSC_RUN_OPTIONS_INIT;
@@ -38,9 +32,9 @@ static double time_run(bench *b, int n_copies) {
     options.copies = b->copies;
     options.n_copies = n_copies;
     psc_session_truncate(b->session, 0, 0);
-    const double start = seconds(b);
+    const double start = bench_seconds(b->threads);
     bench_check(psc_session_run(b->session, &b->input, 1, &options, &error), &error);
-    return seconds(b) - start;
+    return bench_seconds(b->threads) - start;
 }
 
 /* Every layer's copies of a point; the caller places them. */

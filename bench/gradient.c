@@ -21,12 +21,6 @@ typedef struct bench {
     int repetitions, threads;
 } bench;
 
-static double seconds(const bench *b) {
-    struct timespec t;
-    clock_gettime(b->threads == 1 ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static double time_run(bench *b, bool gradient) {
     psc_error error;
     psc_run_options options = PSC_RUN_OPTIONS_INIT;
@@ -37,9 +31,9 @@ static double time_run(bench *b, bool gradient) {
         options.n_copies = psc_model_get_info(b->model)->n_layers;
     }
     psc_session_truncate(b->session, 0, 0);
-    const double start = seconds(b);
+    const double start = bench_seconds(b->threads);
     bench_check(psc_session_run(b->session, &b->input, 1, &options, &error), &error);
-    return seconds(b) - start;
+    return bench_seconds(b->threads) - start;
 }
 
 static void print(const char *what, double *values, int n) {
@@ -100,7 +94,8 @@ static void add_terms(bench *b, int n) {
 
 int main(int argc, char **argv) {
     if (argc < 2) {
-        fprintf(stderr, "usage: gradient MODEL [ROWS [REPETITIONS [THREADS [METRIC_ROWS [RECOMPUTE]]]]]\n");
+        fprintf(stderr,
+            "usage: gradient MODEL [ROWS [REPETITIONS [THREADS [METRIC_ROWS [RECOMPUTE]]]]]\n");
         return 2;
     }
     const int rows = argc > 2 ? atoi(argv[2]) : 128, terms = argc > 5 ? atoi(argv[5]) : 1;
@@ -109,7 +104,8 @@ int main(int argc, char **argv) {
     psc_error error;
     psc_session_options options = PSC_SESSION_OPTIONS_INIT;
     if (rows < 1 || b.repetitions < 1 || terms < 1 || terms > rows)
-        bench_fail("ROWS, REPETITIONS and METRIC_ROWS must be at least 1, METRIC_ROWS at most ROWS");
+        bench_fail(
+            "ROWS, REPETITIONS and METRIC_ROWS must be at least 1, METRIC_ROWS at most ROWS");
     bench_check(psc_model_open(&b.model, argv[1], &error), &error);
     const psc_model_info *info = psc_model_get_info(b.model);
     options.threads = b.threads;

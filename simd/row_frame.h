@@ -192,7 +192,8 @@ void PSC_NAME(ln_backward)(
 #define ADD(sum, at, left) vec_add(sum, load_some(dn + (at), left))
     FOR_STRIPES(sums, n, ADD);
 #undef ADD
-    const vec m = vec_set(fold(sums) / (float)n), s = vec_set(scale), by = vec_set(dscale / (float)n);
+    const vec m = vec_set(fold(sums) / (float)n), s = vec_set(scale),
+              by = vec_set(dscale / (float)n);
     for (size_t i = 0; i < n; i += VEC) {
         const size_t left = n - i;
         const vec centered = vec_div(vec_sub(load_some(dn + i, left), m), s);

@@ -9,6 +9,7 @@
 #include "bos.h"
 #include "cluster.h"
 #include "pairs_option.h"
+#include "metric_option.h"
 #include "progress.h"
 #include "prompts.h"
 #include "setup.h"
@@ -187,17 +188,6 @@ static void announce_captures(const psc_session *session, const analysis *a) {
     cli_progress_line(line);
 }
 
-/* The memory that the gradient takes, where it is not small. */
-static void announce_gradient(psc_session *session, const analysis *a, int32_t n_terms) {
-    enum { SMALL = 1 << 20 };
-    const uint64_t bytes = psc_session_gradient_bytes(session, a->prompt.n, n_terms, 0);
-    char line[120];
-    if (bytes < SMALL) return;
-    snprintf(line, sizeof line, "note: the gradient takes %.1f MiB of memory",
-        (double)bytes / (1 << 20));
-    cli_progress_line(line);
-}
-
 /* Adds targets, contrasts, plugins and captures as given. */
 static psc_status set_up(
     psc_session *session, const analysis *a, bool clean, int32_t *sections, psc_error *error) {
@@ -210,85 +200,26 @@ static psc_status set_up(
     return status ? status : add_plugins(session, a, clean, sections, error);
 }
 
-/* --- the metric ------------------------------------------------------------------------------ */
-
-/* Whether the text's own next token is a target: the last row has none. */
-static bool targets_next(const cli_arguments *arguments) {
-    int cursor = 0;
-    const cli_given *given;
-    while ((given = cli_next(arguments, "target", &cursor)))
-        if (strcmp(given->values[0], "next") == 0) return true;
-    return false;
-}
-
-/* The metric's rows first..end-1, of n that may be asked for. */
-static bool metric_rows(const char *text, int32_t n, int32_t *first, int32_t *end) {
-    char *rest;
-    *first = n - 1;
-    *end = n;
-    if (strcmp(text, "last") == 0) return n > 0;
-    *first = 0;
-    if (strcmp(text, "all") == 0) return n > 0;
-    errno = 0;
-    const long row = strtol(text, &rest, 10);
-    if (errno || rest == text || *rest || row < 0 || row >= n) return false;
-    *first = (int32_t)row;
-    *end = (int32_t)row + 1;
-    return true;
-}
-
-/* --metric as terms, one per row; the caller frees metric->terms. Without one, none. */
-static psc_status read_metric(psc_metric *metric, const analysis *a, psc_error *error) {
-    static const char mark[] = ":rows=";
-    const char *text = cli_value(a->arguments, "metric");
-    if (!text) return PSC_OK;
-    const int32_t n = a->prompt.n - targets_next(a->arguments);
-    const char *rows = strstr(text, mark);
-    const size_t length = rows ? (size_t)(rows - text) : strlen(text);
-    const bool log_p = length == 5 && strncmp(text, "log-p", 5) == 0;
-    int32_t first, end;
-    if (!log_p && !(length == 5 && strncmp(text, "logit", 5) == 0))
-        return psc_fail(error, PSC_ERROR_INPUT,
-            "--metric %.80s: the metric must be logit or log-p, perhaps with :rows=R", text);
-    if (n < 1)
-        return psc_fail(error, PSC_ERROR_INPUT,
-            "--metric %.80s: one token has no next one; give a longer text or another --target", text);
-    if (!metric_rows(rows ? rows + strlen(mark) : "last", n, &first, &end))
-        return psc_fail(error, PSC_ERROR_INPUT,
-            "--metric %.80s: rows must be last, all or a row from 0 to %d", text, (int)n - 1);
-    psc_metric_term *terms = calloc((size_t)(end - first), sizeof *terms);
-    if (!terms) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the metric");
-    for (int32_t r = first; r < end; r++) {
-        psc_metric_term term = PSC_METRIC_TERM_INIT;
-        term.kind = log_p ? PSC_METRIC_LOG_P : PSC_METRIC_LOGIT;
-        term.row = r;
-        term.token = term.target = -1;
-        terms[r - first] = term;
-    }
-    metric->terms = terms;
-    metric->n_terms = end - first;
-    return PSC_OK;
-}
-
-static psc_status run_input(psc_session *session, const analysis *a,
-    psc_run_options *run_options, psc_error *error) {
+static psc_status run_input(
+    psc_session *session, const analysis *a, psc_run_options *run_options, psc_error *error) {
     psc_input input = {0, a->prompt.n, a->prompt.tokens};
     psc_metric metric = PSC_METRIC_INIT;
     double value = 0;
     char line[120];
-    psc_status status = read_metric(&metric, a, error);
+    psc_status status = cli_metric_read(&metric, a->arguments, &a->prompt, error);
     if (status) return status;
     metric.value = &value;
     if (metric.n_terms) {
         run_options->metric = &metric;
-        announce_gradient(session, a, metric.n_terms);
+        cli_metric_announce(session, &metric, &a->prompt);
     }
     cli_progress_start("running");
     status = psc_session_run(session, &input, 1, run_options, error);
     cli_progress_stop();
-    free((void *)metric.terms);
-    if (status || !metric.n_terms) return status;
-    snprintf(line, sizeof line, "note: the metric %s is %.9g", cli_value(a->arguments, "metric"), value);
+    cli_metric_free(&metric);
+    if (status || !run_options->metric) return status;
+    snprintf(
+        line, sizeof line, "note: the metric %s is %.9g", cli_value(a->arguments, "metric"), value);
     cli_progress_line(line);
     return PSC_OK;
 }

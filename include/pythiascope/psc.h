@@ -392,7 +392,7 @@ typedef struct psc_run_options {
     int (*stop)(void *payload); /* nullable; called often on the caller's thread: between layers and
                                    in plugins' long work. Nonzero cancels the run with
                                    PSC_ERROR_CANCELLED. It must not call into the session */
-    const int32_t *repeated; /* one per input, below its n: so many of its first tokens were in an
+    const int32_t *repeated;  /* one per input, below its n: so many of its first tokens were in an
                                 earlier input of the document. They are context, and the session's
                                 count of tokens leaves them out. Null: none. PSC_ERROR_STATE without
                                 the session's option overlap. Borrowed for the run */

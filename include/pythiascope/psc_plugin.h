@@ -120,7 +120,7 @@ typedef struct psc_filter {
     int32_t rows;          /* psc_rows_mode */
     int32_t row_begin, row_end;
     int32_t edited_only; /* observers: only events of an edited tensor (before.data set) */
-    int32_t gradient;    /* nonzero: only events of gradients, in runs with a metric; 0: only those of
+    int32_t gradient; /* nonzero: only events of gradients, in runs with a metric; 0: only those of
                             values. A gradient comes once, for all rows of the run; layers descend.
                             An editor may change it: earlier gradients then come from the change */
 } psc_filter;

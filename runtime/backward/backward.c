@@ -16,11 +16,6 @@
 /* Rows whose logits' gradient is shown at a time. */
 #define LOGIT_ROWS 128
 
-/* Row strides as in the forward pass: rows a multiple of 4 KiB apart share cache sets. */
-static size_t padded(size_t n) {
-    return (n + PSC_LANES - 1) / PSC_LANES * PSC_LANES + PSC_LANES;
-}
-
 /* --- memory ---------------------------------------------------------------------------------- */
 
 #define WIDE_BUFFERS 6 /* of [R, ld_n] */
@@ -49,7 +44,7 @@ static size_t place(psc_backward *b, size_t rows, size_t n_logits, size_t n_keys
     size_t used = 0;
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) {
         if (memory) *buffers[i].to = memory + used;
-        used += padded(buffers[i].floats);
+        used += psc_padded(buffers[i].floats);
     }
     b->wide = (double *)(void *)wide;
     return used;
@@ -61,19 +56,6 @@ double psc_backward_bytes(const psc_backward *backward, int32_t n_rows, int32_t 
     counted.recompute = recompute;
     return (double)place(&counted, (size_t)n_rows, (size_t)n_logits, (size_t)n_keys, NULL) *
            sizeof(float);
-}
-
-float *psc_backward_grow(psc_backward *b, psc_backward_grown *grown, size_t floats) {
-    if (grown->floats >= floats) return grown->data;
-    psc_aligned_free(grown->data);
-    grown->floats = 0;
-    grown->data = psc_aligned_alloc(floats * sizeof(float));
-    if (grown->data)
-        grown->floats = floats;
-    else
-        psc_fail(b->error, PSC_ERROR_MEMORY, "not enough memory for a gradient of %.0f MB",
-            (double)floats * 4e-6);
-    return grown->data;
 }
 
 psc_status psc_backward_open(
@@ -92,9 +74,9 @@ psc_status psc_backward_open(
     b->m = c->d_mlp;
     b->v = c->d_vocab;
     b->n_layers = c->n_layers;
-    b->ld_n = padded(b->n);
-    b->ld_m = padded(b->m);
-    b->ld_v = padded(b->v);
+    b->ld_n = psc_padded(b->n);
+    b->ld_m = psc_padded(b->m);
+    b->ld_v = psc_padded(b->v);
     return PSC_OK;
 }
 
@@ -183,8 +165,8 @@ static float *keep_layers(psc_backward *b, psc_destinations *kept) {
 static bool keep_logits(psc_backward *b, psc_destinations *kept) {
     psc_destination *to = psc_destinations_add(kept, PSC_HOOK_LOGITS, -1, b->n_logits);
     for (int32_t i = 0; to && i < b->n_logits; i++)
-        kept->parts[to->first_part + i] = (psc_destination_part){b->logit_rows[i],
-            b->logit_rows[i] + 1, 0, 1, b->logits + (size_t)i * b->ld_v};
+        kept->parts[to->first_part + i] = (psc_destination_part){
+            b->logit_rows[i], b->logit_rows[i] + 1, 0, 1, b->logits + (size_t)i * b->ld_v};
     return to != NULL;
 }
 
@@ -252,8 +234,8 @@ static void copy_rows(int64_t begin, int64_t end, int thread, void *payload) {
 static psc_status show_some(
     psc_backward *b, psc_point point, int32_t first, int32_t n, const psc_view *view) {
     const int32_t layer = layer_of(b, point);
-    psc_status status = psc_registry_deliver(
-        b->with.gradients, point, layer, b->rows + first, n, view, b->error);
+    psc_status status =
+        psc_registry_deliver(b->with.gradients, point, layer, b->rows + first, n, view, b->error);
     copy_job job = {b, point, first, view};
     if (status == PSC_OK && psc_destinations_want(b->copies, point, layer, b->rows + first, n))
         psc_team_for(b->with.team, n, copy_rows, &job);
@@ -327,8 +309,8 @@ size_t psc_backward_stretch(const psc_backward *b, int32_t *slot, size_t *first)
     return n;
 }
 
-void psc_backward_pull_live(psc_backward *b, const psc_packed *w, float *y, size_t ldy,
-    const float *u, size_t ldu) {
+void psc_backward_pull_live(
+    psc_backward *b, const psc_packed *w, float *y, size_t ldy, const float *u, size_t ldu) {
     if (!psc_backward_is_sparse(b)) {
         psc_backward_pull(b, w, y, ldy, u, ldu, (size_t)b->n_rows, 0, w->k);
         return;
@@ -344,7 +326,7 @@ void psc_backward_pull_live(psc_backward *b, const psc_packed *w, float *y, size
 /* Shows the logits' gradient, of which rows outside the metric are 0, and pulls it back. */
 static psc_status show_logits(psc_backward *b) {
     const psc_packed *w = &b->with.model->unembed;
-    float *tile = psc_backward_grow(b, &b->whole, LOGIT_ROWS * b->ld_v);
+    float *tile = psc_forward_grow(&b->whole, LOGIT_ROWS * b->ld_v, b->error);
     if (!tile) return PSC_ERROR_MEMORY;
     psc_status status = PSC_OK;
     for (int32_t first = 0, slot = 0, n; first < b->n_rows && status == PSC_OK; first += n) {
@@ -355,8 +337,8 @@ static psc_status show_logits(psc_backward *b) {
                 psc_backward_logits(b, slot), b->v * sizeof *tile);
         const psc_view view = {tile, 2, {n, (int64_t)b->v}, {(int64_t)b->ld_v, 1}};
         status = show_some(b, PSC_HOOK_LOGITS, first, n, &view);
-        psc_backward_pull(b, w, b->g + (size_t)first * b->ld_n, b->ld_n, tile, b->ld_v, (size_t)n,
-            0, b->n);
+        psc_backward_pull(
+            b, w, b->g + (size_t)first * b->ld_n, b->ld_n, tile, b->ld_v, (size_t)n, 0, b->n);
     }
     return status;
 }

@@ -33,13 +33,12 @@ typedef struct psc_metric_part {
     const float *other; /* [V], of KL */
 } psc_metric_part;
 
-psc_status psc_backward_open(
-    psc_backward **out, const psc_backward_parts *parts, psc_error *error);
+psc_status psc_backward_open(psc_backward **out, const psc_backward_parts *parts, psc_error *error);
 void psc_backward_close(psc_backward **backward);
 
 /* Bytes of a pass over n_rows rows whose metric reads n_logits of them; n_keys: most of a row. */
-double psc_backward_bytes(const psc_backward *backward, int32_t n_rows, int32_t n_logits,
-    int32_t n_keys, bool recompute);
+double psc_backward_bytes(
+    const psc_backward *backward, int32_t n_rows, int32_t n_logits, int32_t n_keys, bool recompute);
 
 /* Before the forward pass: memory for it, and destinations for what the pass reads. rows [n_rows] are
  * the whole run's; logit_rows [n_logits] ascend. Both are borrowed until psc_backward_run returns.

@@ -42,12 +42,12 @@ typedef struct head_work {
     size_t room; /* the cache's positions per panel of values */
     int thread;
     /* the thread's scratch: */
-    float *as_keys;    /* [keys/16][D][16] the values */
-    float *as_values;  /* [D/16][keys][16] the keys */
-    float *a, *d;      /* [BLOCK, ld] the pattern; dA, then ds */
-    float *turned;     /* [keys, LD_TURNED] */
-    float *panel;      /* [D/16][BLOCK][16] */
-    float *part;       /* [keys, wide] sums of one block */
+    float *as_keys;   /* [keys/16][D][16] the values */
+    float *as_values; /* [D/16][keys][16] the keys */
+    float *a, *d;     /* [BLOCK, ld] the pattern; dA, then ds */
+    float *turned;    /* [keys, LD_TURNED] */
+    float *panel;     /* [D/16][BLOCK][16] */
+    float *part;      /* [keys, wide] sums of one block */
     size_t ld, ld_d, wide;
 } head_work;
 
@@ -57,8 +57,7 @@ static size_t up(size_t n) {
 
 size_t psc_backward_scratch(const psc_backward *b, size_t n_keys) {
     const size_t keys = up(n_keys), wide = up(b->d_head), ld = keys + PSC_LANES;
-    const size_t floats =
-        keys * (b->d_head + 2 * wide + LD_TURNED) + 2 * BLOCK * ld + BLOCK * wide;
+    const size_t floats = keys * (b->d_head + 2 * wide + LD_TURNED) + 2 * BLOCK * ld + BLOCK * wide;
     return up(floats > b->n ? floats : b->n) + PSC_LANES;
 }
 
@@ -69,7 +68,8 @@ static void values_as_keys(head_work *w, const float *values) {
     const size_t d_head = w->b->d_head;
     for (size_t key = 0; key < w->keys; key += PSC_LANES)
         for (size_t d = 0; d < d_head; d++) {
-            const float *from = values + (d / PSC_LANES * w->room + key) * PSC_LANES + d % PSC_LANES;
+            const float *from =
+                values + (d / PSC_LANES * w->room + key) * PSC_LANES + d % PSC_LANES;
             float *to = w->as_keys + key * d_head + d * PSC_LANES;
             for (size_t i = 0; i < PSC_LANES; i++) to[i] = from[i * PSC_LANES];
         }
@@ -118,7 +118,8 @@ typedef struct block {
 } block;
 
 static psc_attention arguments(const head_work *w, const block *k) {
-    return (psc_attention){.n_keys = k->n_keys, .rows = k->n, .d_head = w->b->d_head, .scale = 1.0f};
+    return (psc_attention){
+        .n_keys = k->n_keys, .rows = k->n, .d_head = w->b->d_head, .scale = 1.0f};
 }
 
 static void fill_masked(const block *k, float *x, size_t ld, size_t end) {
@@ -201,8 +202,8 @@ static void sums(const head_work *w, const block *k) {
     a.key_capacity = w->keys;
     b->with.kernels->attention_values(&a);
     scale_rows(w, b->dq + at, k->n);
-    rows_as_panels(w->panel, b->kept_layers[b->layer].rot_q + row * b->n + w->at, b->n, k->n,
-        b->d_head);
+    rows_as_panels(
+        w->panel, b->kept_layers[b->layer].rot_q + row * b->n + w->at, b->n, k->n, b->d_head);
     sum_rows(w, k, b->dk + own, k->d, w->ld_d);
     rows_as_panels(w->panel, b->dz + at, b->ld_n, k->n, b->d_head);
     sum_rows(w, k, b->dv + own, w->a, w->ld);
@@ -276,7 +277,7 @@ static psc_status watched(attention_job *job, int64_t tasks) {
     psc_backward *b = job->b;
     job->ld_keys = up((size_t)b->most_keys) + PSC_LANES;
     const size_t row = b->heads * job->ld_keys;
-    job->shared = psc_backward_grow(b, &b->scores, (size_t)b->n_rows * row);
+    job->shared = psc_forward_grow(&b->scores, (size_t)b->n_rows * row, b->error);
     if (!job->shared) return PSC_ERROR_MEMORY;
     const psc_view view = {job->shared, 3, {b->n_rows, (int64_t)b->heads, b->most_keys},
         {(int64_t)row, (int64_t)job->ld_keys, 1}};

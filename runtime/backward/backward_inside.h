@@ -6,6 +6,7 @@
 #define BACKWARD_INSIDE_H
 
 #include "backward.h"
+#include "buffers.h"
 
 /* Rows of a block of sums over rows, and of one tile of attention. */
 #define PSC_BACKWARD_BLOCK PSC_K_BLOCK
@@ -23,12 +24,6 @@ typedef struct psc_segment {
     int32_t first, rows;
 } psc_segment;
 
-/* A buffer that exists once a tensor is requested. */
-typedef struct psc_backward_grown {
-    float *data;
-    size_t floats;
-} psc_backward_grown;
-
 struct psc_backward {
     psc_backward_parts with;
     size_t n, heads, d_head, m, v, n_layers;
@@ -44,14 +39,14 @@ struct psc_backward {
     float *zeros;          /* [N] */
     float *scratch;        /* [threads, scratch_floats] */
     size_t scratch_floats;
-    double *wide;         /* [threads, 2, V] of the metric */
-    float *logits;        /* [n_logits, ld_v]: those of the metric's rows, then their gradient */
-    float *rot_q, *a;     /* [R, N], [R, M] of the layer at hand, if they are recomputed */
-    float *kept;          /* all that the forward pass keeps */
-    float *kept_final;    /* [R, N] the last layer's hook_resid_post */
+    double *wide;      /* [threads, 2, V] of the metric */
+    float *logits;     /* [n_logits, ld_v]: those of the metric's rows, then their gradient */
+    float *rot_q, *a;  /* [R, N], [R, M] of the layer at hand, if they are recomputed */
+    float *kept;       /* all that the forward pass keeps */
+    float *kept_final; /* [R, N] the last layer's hook_resid_post */
     psc_kept_layer *kept_layers;
-    psc_backward_grown result, scores, edited, whole;
-    double *values;        /* [value_room] of a metric's terms */
+    psc_grown result, scores, edited, whole;
+    double *values; /* [value_room] of a metric's terms */
     size_t value_room;
     psc_segment *segments; /* [row_room] */
     int32_t *n_keys;       /* [row_room] position + 1 */
@@ -77,16 +72,14 @@ psc_status psc_backward_show(psc_backward *b, psc_point point, const psc_view *v
 psc_status psc_backward_show_rows(
     psc_backward *b, psc_point point, float *data, size_t width, size_t ld);
 psc_status psc_backward_show_heads(psc_backward *b, psc_point point, float *data);
-/* Memory of at least this many floats; growth loses the contents. Null after setting the error. */
-float *psc_backward_grow(psc_backward *b, psc_backward_grown *grown, size_t floats);
 /* y [rows, k of w] = W^T u [rows, out of w], the columns k_begin..k_end-1 of it. */
 void psc_backward_pull(psc_backward *b, const psc_packed *w, float *y, size_t ldy, const float *u,
     size_t ldu, size_t rows, size_t k_begin, size_t k_end);
 
 /* The same for all rows and columns, of which only the metric's are not 0 in the last layer: W_out,
  * W_in, W_O and W_Q. */
-void psc_backward_pull_live(psc_backward *b, const psc_packed *w, float *y, size_t ldy,
-    const float *u, size_t ldu);
+void psc_backward_pull_live(
+    psc_backward *b, const psc_packed *w, float *y, size_t ldy, const float *u, size_t ldu);
 
 /* Whether only the metric's rows have a gradient at the last layer's outputs. */
 bool psc_backward_is_sparse(const psc_backward *b);

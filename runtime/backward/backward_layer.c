@@ -22,7 +22,7 @@ typedef struct row_job {
 static float *at_write(psc_backward *b, psc_point point) {
     if (!psc_backward_edits(b, point)) return b->g;
     const size_t floats = (size_t)b->n_rows * b->ld_n;
-    float *copy = psc_backward_grow(b, &b->edited, floats);
+    float *copy = psc_forward_grow(&b->edited, floats, b->error);
     if (copy) memcpy(copy, b->g, floats * sizeof *copy);
     return copy;
 }
@@ -48,8 +48,8 @@ static psc_status mlp(psc_backward *b) {
     const psc_layer *layer = &b->with.model->layers[b->layer];
     const psc_kept_layer *kept = &b->kept_layers[b->layer];
     float *u = at_write(b, PSC_HOOK_MLP_OUT);
-    psc_status status = u ? psc_backward_show_rows(b, PSC_HOOK_MLP_OUT, u, b->n, b->ld_n)
-                          : PSC_ERROR_MEMORY;
+    psc_status status =
+        u ? psc_backward_show_rows(b, PSC_HOOK_MLP_OUT, u, b->n, b->ld_n) : PSC_ERROR_MEMORY;
     if (status != PSC_OK) return status;
     psc_backward_pull_live(b, &layer->matrix[PSC_W_OUT], b->da, b->ld_m, u, b->ld_n);
     status = psc_backward_show_rows(b, PSC_HOOK_MLP_POST, b->da, b->m, b->ld_m);
@@ -78,7 +78,7 @@ static void spread_rows(int64_t begin, int64_t end, int thread, void *payload) {
 /* Each head's write has the gradient u of their sum; dz of a head may come from an edited one. */
 static psc_status show_result(psc_backward *b, const psc_packed *w, const float *u) {
     const size_t rows = (size_t)b->n_rows, ld = b->heads * b->n;
-    if (!psc_backward_grow(b, &b->result, rows * ld)) return PSC_ERROR_MEMORY;
+    if (!psc_forward_grow(&b->result, rows * ld, b->error)) return PSC_ERROR_MEMORY;
     row_job job = {.b = b, .a = u};
     psc_team_for(b->with.team, b->n_rows, spread_rows, &job);
     const psc_view view = {b->result.data, 3, {b->n_rows, (int64_t)b->heads, (int64_t)b->n},
@@ -94,8 +94,8 @@ static psc_status show_result(psc_backward *b, const psc_packed *w, const float 
 static psc_status attention_output(psc_backward *b) {
     const psc_packed *w = &b->with.model->layers[b->layer].matrix[PSC_W_O];
     float *u = at_write(b, PSC_HOOK_ATTN_OUT);
-    psc_status status = u ? psc_backward_show_rows(b, PSC_HOOK_ATTN_OUT, u, b->n, b->ld_n)
-                          : PSC_ERROR_MEMORY;
+    psc_status status =
+        u ? psc_backward_show_rows(b, PSC_HOOK_ATTN_OUT, u, b->n, b->ld_n) : PSC_ERROR_MEMORY;
     if (status != PSC_OK) return status;
     if (psc_backward_wants(b, PSC_HOOK_RESULT))
         status = show_result(b, w, u);

@@ -51,8 +51,8 @@ static void turn_rows(int64_t begin, int64_t end, int thread, void *payload) {
     for (size_t r = (size_t)begin; r < (size_t)end; r++) {
         const size_t at = (size_t)b->rows[job->row + r].position * (n_rot / 2);
         float *q = job->q + r * b->n;
-        b->with.kernels->rotary(q, q, b->with.rotary->cos + at, b->with.rotary->sin + at, b->heads,
-            b->d_head, n_rot);
+        b->with.kernels->rotary(
+            q, q, b->with.rotary->cos + at, b->with.rotary->sin + at, b->heads, b->d_head, n_rot);
     }
 }
 
@@ -71,7 +71,8 @@ static void product(recompute_job *job, const psc_packed *w, float *y, size_t n)
         .k = w->k,
         .k_block = w->k_block,
         .out = w->out};
-    psc_team_for(b->with.team, (int64_t)((w->out + PSC_LANES - 1) / PSC_LANES), multiply_panels, job);
+    psc_team_for(
+        b->with.team, (int64_t)((w->out + PSC_LANES - 1) / PSC_LANES), multiply_panels, job);
 }
 
 /* Rows row..row+n-1. */

@@ -5,6 +5,7 @@
 #ifndef FORWARD_INSIDE_H
 #define FORWARD_INSIDE_H
 
+#include "buffers.h"
 #include "forward.h"
 
 /* Query rows per attention task: the scores of this many rows stay in the core's cache. */
@@ -12,17 +13,6 @@
 /* Most tasks of one step, and most matmuls. */
 #define PSC_STEP_TASKS 1024
 #define PSC_STEP_JOBS 4
-
-/* Rows a multiple of 4 KiB apart share the same cache sets, so strides are 16 floats longer. */
-static inline size_t psc_padded(size_t n) {
-    return (n + PSC_LANES - 1) / PSC_LANES * PSC_LANES + PSC_LANES;
-}
-
-/* A buffer that exists once a subscriber has requested its tensor. */
-typedef struct psc_grown {
-    float *data;
-    size_t floats;
-} psc_grown;
 
 /* Terms that the residual still lacks; the next step that reads x adds them. */
 typedef enum psc_pending {
@@ -100,8 +90,6 @@ struct psc_forward {
 
 /* --- forward.c --- */
 
-/* Memory of at least this many floats; growth loses the contents. Null after setting error. */
-float *psc_forward_grow(psc_grown *grown, size_t floats, psc_error *error);
 /* Shows [R, width] with row stride ld, or [R, H, D] with row stride ld_n, if a subscriber selects
  * it. */
 psc_status psc_forward_show_rows(

@@ -197,8 +197,8 @@ int psc_host_retain(psc_context *context, psc_point point, const psc_filter *fil
     /* The registry checks the filter before this function reads its lists. */
     psc_subscriber subscriber = {.name = context->name, .owner = context, .transient = true};
     psc_error error = {PSC_OK, ""};
-    psc_status status = psc_registry_add(psc_session_registry(session, &all), point, false, &all,
-        on_event, r, &subscriber, &error);
+    psc_status status = psc_registry_add(
+        psc_session_registry(session, &all), point, false, &all, on_event, r, &subscriber, &error);
     if (status != PSC_OK) {
         psc_host_pass(context, &error);
         return -1;

@@ -108,7 +108,7 @@ struct psc_session {
     psc_target_facts facts;
     psc_capture *captures;
     int32_t n_captures;
-    psc_destinations copies; /* of the current run: captures and the caller's copies */
+    psc_destinations copies;          /* of the current run: captures and the caller's copies */
     psc_destinations gradient_copies; /* those of gradients */
     psc_gradient *gradient;           /* null until the first run with a metric */
     psc_results *results;

@@ -148,7 +148,7 @@ static psc_status add_named(psc_session *session, const char *name, bool gradien
     int32_t layer, n_layers = session->model->info.n_layers;
     const bool pattern = strcmp(name, "all") == 0 || strchr(name, '*');
     psc_status status = psc_point_parse(&point, &layer, name, pattern ? NULL : error);
-    if (status != PSC_OK) 
+    if (status != PSC_OK)
         return pattern ? add_fitting(session, name, gradient, rows, error) : status;
     if (!exists(session, point))
         return psc_fail(error, PSC_ERROR_INPUT,
@@ -317,8 +317,7 @@ static psc_status begin_one(psc_session *session, const psc_capture *capture, co
     psc_destinations *list = psc_copies_list(session, capture->gradient);
     name_of(name, sizeof name, capture);
     psc_status status = psc_copies_check_stop(session, capture->point, capture->layer, error);
-    if (status == PSC_OK)
-        status = psc_copies_check_metric(session, capture->gradient, name, error);
+    if (status == PSC_OK) status = psc_copies_check_metric(session, capture->gradient, name, error);
     if (status != PSC_OK) return status;
     psc_destination *to = psc_destinations_add(
         list, capture->point, capture->layer, count_stretches(c, session->n_inputs));

@@ -58,13 +58,14 @@ psc_status psc_copies_check_metric(
     const psc_session *session, bool gradient, const char *what, psc_error *error) {
     if (!gradient || session->run_options->metric) return PSC_OK;
     return psc_fail(error, PSC_ERROR_INPUT,
-        "%s is of a gradient, but the run has no metric; give it one (--metric, psc_run_options.metric)", what);
+        "%s is of a gradient, but the run has no metric; give it one (--metric, psc_run_options.metric)",
+        what);
 }
 
 /* A new destination with one part per input, for the rows that filter selects; the parts lack data.
  * Null after setting error. */
-static psc_destination *add_destination(psc_session *session, const psc_copy *copy,
-    const psc_filter *filter, psc_error *error) {
+static psc_destination *add_destination(
+    psc_session *session, const psc_copy *copy, const psc_filter *filter, psc_error *error) {
     const psc_point point = (psc_point)copy->point;
     psc_destinations *list = psc_copies_list(session, copy->gradient != 0);
     if (psc_copies_check_stop(session, point, copy->layer, error) != PSC_OK) return NULL;

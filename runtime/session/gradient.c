@@ -90,7 +90,8 @@ static psc_status check_term(
         for (int32_t t = 0; term->logits && t < n_vocab; t++)
             if (!isfinite(term->logits[t]))
                 return psc_fail(error, PSC_ERROR_INPUT,
-                    "term %d of the metric: logit %d of the other run is not finite", (int)i, (int)t);
+                    "term %d of the metric: logit %d of the other run is not finite", (int)i,
+                    (int)t);
         if (term->logits) return PSC_OK;
         return psc_fail(
             error, PSC_ERROR_INPUT, "term %d of the metric: a divergence needs logits", (int)i);
@@ -139,7 +140,8 @@ static psc_status check_editor(
         char name[64];
         if (!psc_registry_edits(s->registry, point, layer, s->rows, s->n_rows)) continue;
         psc_point_name(name, sizeof name, point, layer);
-        return psc_fail(error, PSC_ERROR_INPUT, "%s is edited in a run with a metric%s", name, advice);
+        return psc_fail(
+            error, PSC_ERROR_INPUT, "%s is edited in a run with a metric%s", name, advice);
     }
     return PSC_OK;
 }
@@ -255,8 +257,8 @@ static psc_status add_target(
     psc_gradient *g = s->gradient;
     const int32_t slot = g->slots[term->row];
     int32_t ids[2];
-    psc_status status = psc_targets_ids(s, target, &s->rows[term->row],
-        psc_backward_logits(g->backward, slot), ids, error);
+    psc_status status = psc_targets_ids(
+        s, target, &s->rows[term->row], psc_backward_logits(g->backward, slot), ids, error);
     if (status != PSC_OK) return status;
     if (ids[0] < 0)
         return psc_fail(error, PSC_ERROR_INPUT,
@@ -303,7 +305,6 @@ psc_status psc_gradient_run(psc_session *s, psc_error *error) {
     const psc_destinations *copies = s->gradient_copies.n > 0 ? &s->gradient_copies : NULL;
     status = psc_backward_run(s->gradient->backward, &value, s->gradient->parts, n, copies,
         s->run_options->stop ? is_stopped : NULL, s, error);
-    if (status == PSC_OK && has_value && metric->value)
-        *metric->value = value;
+    if (status == PSC_OK && has_value && metric->value) *metric->value = value;
     return status;
 }

@@ -73,8 +73,8 @@ static int compare_all(const char *name, const psc_tensors *golden, copy_set *se
         const double worst =
             compare(t, (double)*largest, set, gradient_at(set, point, layer), rows, n_rows);
         free(largest);
-        cr_assert_leq(worst, TOLERANCE, "%s: %s errs by %.3g of its largest element", name, t->name,
-            worst);
+        cr_assert_leq(
+            worst, TOLERANCE, "%s: %s errs by %.3g of its largest element", name, t->name, worst);
         most = fmax(most, worst);
         compared++;
     }
@@ -100,7 +100,8 @@ static void check(const char *name, const char *folder, const char *isa, int32_t
     must_run_gradients(session, &(psc_input){0, n - prefix, tokens + prefix}, &set, &m);
     const int compared = compare_all(name, golden, &set);
     if (!strcmp(name, folder + strlen(folder) - strlen(name)))
-        cr_assert_eq(compared, set.n, "%s: golden data for %d of %d tensors", name, compared, set.n);
+        cr_assert_eq(
+            compared, set.n, "%s: golden data for %d of %d tensors", name, compared, set.n);
     double *value = golden_f64(golden_find(golden, "value"), 1);
     cr_assert_float_eq(m.value, *value, 1e-5 * (1 + fabs(*value)), "%s: %.9f", name, m.value);
     free(value);

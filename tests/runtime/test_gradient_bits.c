@@ -72,7 +72,8 @@ static void check_settings(const char *variant) {
     static const struct {
         const char *isa;
         int32_t threads, chunk;
-    } settings[] = {{NULL, 1, 0}, {NULL, 2, 7}, {NULL, 3, 64}, {"avx2", 2, 0}, {"reference", 3, 33}};
+    } settings[] = {
+        {NULL, 1, 0}, {NULL, 2, 7}, {NULL, 3, 64}, {"avx2", 2, 0}, {"reference", 3, 33}};
     psc_model *model = must_model(golden_path(variant, NULL));
     take base, one;
     set_up();
@@ -83,8 +84,8 @@ static void check_settings(const char *variant) {
         options.isa = settings[i].isa;
         if (psc_session_open(&probe, model, &options, NULL) != PSC_OK) continue;
         psc_session_close(&probe);
-        take_one(&one, model, settings[i].isa, settings[i].threads, settings[i].chunk,
-            PSC_POINT_COUNT);
+        take_one(
+            &one, model, settings[i].isa, settings[i].threads, settings[i].chunk, PSC_POINT_COUNT);
         assert_same(&base, &one, variant);
         take_close(&one);
     }
@@ -267,11 +268,11 @@ Test(gradient_bits, captures_have_the_same_values) {
     set_up();
     take_one(&t, model, NULL, 1, 0, PSC_POINT_COUNT);
     psc_session_truncate(t.session, 0, 0);
-    static const char *const requests[] = {
-        "hook_embed_grad", "blocks.*.attn.hook_pattern_grad", "blocks.1.hook_resid_post_grad:rows=-1",
-        "hook_embed"};
+    static const char *const requests[] = {"hook_embed_grad", "blocks.*.attn.hook_pattern_grad",
+        "blocks.1.hook_resid_post_grad:rows=-1", "hook_embed"};
     for (size_t i = 0; i < 4; i++)
-        cr_assert_eq(psc_session_capture(t.session, requests[i], &error), PSC_OK, "%s", error.message);
+        cr_assert_eq(
+            psc_session_capture(t.session, requests[i], &error), PSC_OK, "%s", error.message);
     cr_assert_eq(psc_session_run(t.session, &(psc_input){0, ROWS, tokens}, 1, NULL, &error),
         PSC_ERROR_INPUT);
     cr_assert(strstr(error.message, "hook_embed_grad is of a gradient"), "%s", error.message);
@@ -384,8 +385,8 @@ Test(gradient_bits, a_small_cap_recomputes) {
     psc_session_truncate(small.session, 0, 0);
     cr_assert_eq(
         psc_session_edit(small.session, PSC_HOOK_MLP_PRE, NULL, zero, &small, &error), PSC_OK);
-    cr_assert_eq(gradients_run(small.session, &(psc_input){0, rows, tokens}, &small.set, &small.m,
-                     &error),
+    cr_assert_eq(
+        gradients_run(small.session, &(psc_input){0, rows, tokens}, &small.set, &small.m, &error),
         PSC_ERROR_MEMORY);
     take_close(&base);
     take_close(&small);

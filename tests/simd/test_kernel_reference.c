@@ -328,8 +328,8 @@ Test(reference, backward) {
         for (size_t i = 0; i < n; i++) {
             double x = (double)a.data[i], d = (double)dy.data[i];
             double t = tanh(0.7978845608028654 * (x + 0.044715 * x * x * x));
-            double slope = 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * 0.7978845608028654 *
-                                               (1 + 3 * 0.044715 * x * x);
+            double slope = 0.5 * (1 + t) +
+                           0.5 * x * (1 - t * t) * 0.7978845608028654 * (1 + 3 * 0.044715 * x * x);
             expect_near((double)y.data[i], d * slope, 1e-6 * (1e-9 + fabs(d)), "gelu_tanh's slope");
         }
         reference()->softmax(p.data, a.data, n);

@@ -138,8 +138,8 @@ ROW_CASE(gelu_tanh, .n_in = 1, .n_out = 2, .in_place = 1)
 
 ROW_RUNNER(softmax_backward, k->softmax_backward(r->out[0], r->in[1], r->in[0], r->n))
 ROW_CASE(softmax_backward, .n_in = 2, .n_out = 1, .in_place = 1)
-ROW_RUNNER(ln_backward,
-    k->ln_backward(r->out[0], r->in[0], r->in[1], r->n, r->in[2][0], r->in[3][0]))
+ROW_RUNNER(
+    ln_backward, k->ln_backward(r->out[0], r->in[0], r->in[1], r->n, r->in[2][0], r->in[3][0]))
 ROW_CASE(ln_backward, .n_in = 4, .n_out = 1, .in_place = 1)
 ROW_RUNNER(gelu_backward, k->gelu_backward(r->out[0], r->in[0], r->in[1], r->n))
 ROW_CASE(gelu_backward, .n_in = 2, .n_out = 1, .in_place = 1)

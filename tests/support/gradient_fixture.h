@@ -42,8 +42,8 @@ static inline void gradients_add_all(copy_set *set) {
     for (int32_t i = 0; i < set->n; i++) set->list[i].gradient = 1;
 }
 
-static inline psc_status gradients_run(psc_session *session, const psc_input *inputs,
-    copy_set *set, test_metric *m, psc_error *error) {
+static inline psc_status gradients_run(psc_session *session, const psc_input *inputs, copy_set *set,
+    test_metric *m, psc_error *error) {
     psc_run_options options = PSC_RUN_OPTIONS_INIT;
     options.metric = &m->metric;
     options.copies = set->list;
