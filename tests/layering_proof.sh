@@ -32,6 +32,8 @@ refuses hooks/points.c '#include "model.h"'
 refuses runtime/tokenizer/tokenizer.c '#include "model.h"'
 refuses runtime/model/model.c '#include "forward.h"'
 refuses runtime/forward/forward.c '#include "host.h"'
+refuses runtime/forward/forward.c '#include "backward.h"'
+refuses runtime/backward/backward.c '#include "host.h"'
 refuses runtime/treebank/conllu.c '#include "tokenizer.h"'
 refuses runtime/corpus/corpus_files.c '#include "registry.h"'
 refuses runtime/model/model.c '#include "results.h"

@@ -1,5 +1,5 @@
 /* Buffers of the forward and the backward pass: row strides, and memory that grows on request.
- * Private to runtime/forward and runtime/backward.
+ * Private to runtime/forward/ and runtime/backward/.
  * Threads: one at a time.
  * Ownership: the owner of a psc_grown frees data with psc_aligned_free. */
 #ifndef BUFFERS_H

@@ -2,7 +2,7 @@
  * hook_resid_post, against the same run without. Both compute the last row's logits, or
  * all rows' if the metric has several, and take turns.
  *
- *   gradient MODEL_FOLDER [ROWS [REPETITIONS [THREADS [METRIC_ROWS [RECOMPUTE]]]]]
+ *   gradient_cost MODEL_FOLDER [ROWS [REPETITIONS [THREADS [METRIC_ROWS [RECOMPUTE]]]]]
  *
  * METRIC_ROWS: how many of the last rows have a term log p; default 1. RECOMPUTE: 1 for
  * psc_metric.recompute. With one thread, time is the
@@ -95,7 +95,7 @@ static void add_terms(bench *b, int n) {
 int main(int argc, char **argv) {
     if (argc < 2) {
         fprintf(stderr,
-            "usage: gradient MODEL [ROWS [REPETITIONS [THREADS [METRIC_ROWS [RECOMPUTE]]]]]\n");
+            "usage: gradient_cost MODEL [ROWS [REPETITIONS [THREADS [METRIC_ROWS [RECOMPUTE]]]]]\n");
         return 2;
     }
     const int rows = argc > 2 ? atoi(argv[2]) : 128, terms = argc > 5 ? atoi(argv[5]) : 1;
