@@ -27,12 +27,10 @@ runtime/treebank include/pythiascope base
 runtime/model include/pythiascope base simd runtime/tokenizer
 runtime/forward include/pythiascope base simd hooks runtime/tokenizer runtime/model
 runtime/dictionary include/pythiascope base simd hooks runtime/tokenizer runtime/model
-runtime/plugins include/pythiascope base simd hooks runtime/tokenizer runtime/model runtime/forward runtime/dictionary
-runtime/session include/pythiascope base simd hooks runtime/tokenizer runtime/model runtime/forward runtime/plugins
-runtime/pairs include/pythiascope base simd hooks runtime/tokenizer runtime/model runtime/forward runtime/plugins runtime/session
 runtime/backward include/pythiascope base simd hooks runtime/tokenizer runtime/model runtime/forward
-runtime/plugins include/pythiascope base simd hooks runtime/tokenizer runtime/model runtime/forward
-runtime/session include/pythiascope base simd hooks runtime/tokenizer runtime/model runtime/forward runtime/plugins runtime/backward
+runtime/plugins include/pythiascope base simd hooks runtime/tokenizer runtime/model runtime/forward runtime/dictionary runtime/backward
+runtime/session include/pythiascope base simd hooks runtime/tokenizer runtime/model runtime/forward runtime/dictionary runtime/backward runtime/plugins
+runtime/pairs include/pythiascope base simd hooks runtime/tokenizer runtime/model runtime/forward runtime/plugins runtime/session
 runtime/corpus include/pythiascope base simd runtime/tokenizer runtime/model
 analysis/kit include/pythiascope
 analysis/* include/pythiascope analysis/kit

@@ -8,8 +8,9 @@
 
 #include "bos.h"
 #include "cluster.h"
-#include "pairs_option.h"
+
 #include "metric_option.h"
+#include "pairs_option.h"
 #include "progress.h"
 #include "prompts.h"
 #include "setup.h"

@@ -266,12 +266,9 @@ PSC_API uint64_t psc_session_capture_bytes(
     const psc_session *session, int32_t n_rows, int32_t *n_tensors);
 
 /* The bytes that the gradient of a run of one new sequence of n_rows rows takes beside its captures,
- * with a metric that reads n_logits of them. */
-PSC_API uint64_t psc_session_gradient_bytes(psc_session *session, int32_t n_rows, int32_t n_logits);
-*with a metric that reads n_logits of them;
-recompute as in psc_metric.0 without memory.* /
-    PSC_API uint64_t psc_session_gradient_bytes(
-        psc_session *session, int32_t n_rows, int32_t n_logits, int32_t recompute);
+ * with a metric that reads n_logits of them; recompute as in psc_metric. 0 without memory. */
+PSC_API uint64_t psc_session_gradient_bytes(
+    psc_session *session, int32_t n_rows, int32_t n_logits, int32_t recompute);
 
 /* A client's own hooks, without a plugin; they last until psc_session_unhook. filter may be null:
  * all events; the call copies it. In a callback the first two return PSC_ERROR_STATE, and
@@ -392,14 +389,13 @@ typedef struct psc_run_options {
     int (*stop)(void *payload); /* nullable; called often on the caller's thread: between layers and
                                    in plugins' long work. Nonzero cancels the run with
                                    PSC_ERROR_CANCELLED. It must not call into the session */
-    const int32_t *repeated;  /* one per input, below its n: so many of its first tokens were in an
+    const int32_t *repeated; /* one per input, below its n: so many of its first tokens were in an
                                 earlier input of the document. They are context, and the session's
                                 count of tokens leaves them out. Null: none. PSC_ERROR_STATE without
                                 the session's option overlap. Borrowed for the run */
-    const psc_example
-        *examples;            /* one per input; null: the inputs are no examples. Borrowed for the
-                                    run. A session with the target "example" needs them */
-    const psc_metric *metric; /* nullable. What the run keeps for its gradient counts against
+    const psc_example *examples; /* one per input; null: the inputs are no examples. Borrowed for
+                                    the run. A session with the target "example" needs them */
+    const psc_metric *metric;    /* nullable. What the run keeps for its gradient counts against
                                  retained_cap (psc_session_gradient_bytes): PSC_ERROR_MEMORY beyond it.
                                  PSC_ERROR_INPUT for a row, token or target that does not exist, with
                                  stop_at_layer, and for an editor of a LayerNorm's scale, scores or
@@ -408,7 +404,7 @@ typedef struct psc_run_options {
 #define PSC_RUN_OPTIONS_INIT                                                                       \
     {                                                                                              \
         sizeof(psc_run_options), PSC_ROWS_LAST, 0, 0, 0, 0, 0, PSC_PHASE_ONLY, 0, 0, 0, 0, 0, 0,   \
-            0, 0, 0, 0, 0, 0, 0                                                                    \
+            0, 0, 0, 0, 0, 0, 0, 0                                                                 \
     }
 
 /* One run: appends the tokens to their sequences (ascending, each at most once), computes them,
