@@ -8,7 +8,6 @@
 
 #include "bos.h"
 #include "cluster.h"
-
 #include "metric_option.h"
 #include "pairs_option.h"
 #include "progress.h"
