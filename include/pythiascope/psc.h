@@ -11,6 +11,7 @@
 
 #include "psc_error.h"
 #include "psc_hooks.h"
+#include "psc_metric.h"
 #include "psc_plugin.h"
 #include "psc_results.h"
 #include "psc_treebank.h"

@@ -16,6 +16,7 @@
 
 #include "psc_dictionary.h"
 #include "psc_error.h"
+#include "psc_metric.h"
 #include "psc_reductions.h"
 #include "psc_shards.h"
 #include "psc_treebank.h"
@@ -255,6 +256,10 @@ typedef struct psc_variant {
 /* Receives the logits of one variant's rows, valid during the call; nonzero ends host->variants.
  * Variants come in ascending order, once each. */
 typedef int (*psc_variant_fn)(int32_t variant, const psc_event *logits, void *payload);
+
+/* Receives the gradient of one variant's metric at one point and layer, of the variant's rows in the
+ * order of the run; valid during the call. Nonzero ends host->gradients. */
+typedef int (*psc_gradient_fn)(int32_t variant, const psc_event *gradient, void *payload);
 
 /* --- folders of parameters --------------------------------------------------------------------
  * config.json (one object) beside params.safetensors, as common libraries lay them out. */
@@ -619,6 +624,20 @@ typedef struct psc_host {
      * nonzero y [n_rows, d_in] = W_skip^T x; dense; 0 without a skip connection. */
     int (*dictionary_skip)(
         psc_context *, int handle, int pullback, float *y, const float *x, int64_t n_rows);
+    /* --- gradients of the run and of its variants --- */
+    /* In run_begin, once, for `gradients`. The run keeps what the backward pass reads, and the logits of
+     * n rows (psc_row.index, ascending) for metrics of the run itself: memory that retained_cap
+     * caps. n = 0: only variants with changes will be asked for. */
+    int (*prepare_gradients)(psc_context *, int32_t n, const int32_t *rows);
+    /* In run_end: for each variant the value of its metric, and the gradient at the points [n_points]
+     * of all layers, to fn. A variant without changes is the run itself, and costs one backward pass.
+     * Its rows are all rows of the run, and its metric reads prepared rows. One with changes is a run
+     * with such editors, to the bit, of its whole sequence; some of them share a pass. variants null:
+     * all are the run itself. Terms of metrics [n] name tokens, and rows of the run. fn gets the last
+     * layer first, and variants in any order. Fails in an edited run. */
+    int (*gradients)(psc_context *, int32_t n, const psc_variant *variants,
+        const psc_metric *metrics, int32_t n_points, const int32_t *points, psc_gradient_fn fn,
+        void *payload);
 } psc_host;
 
 /* --- what a plugin gives --------------------------------------------------------------------- */

@@ -195,8 +195,12 @@ psc_status psc_backward_begin(psc_backward *b, psc_destinations *kept, const psc
     return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the gradient's copies");
 }
 
-const float *psc_backward_logits(const psc_backward *b, int32_t slot) {
+float *psc_backward_logits(psc_backward *b, int32_t slot) {
     return b->logits + (size_t)slot * b->ld_v;
+}
+
+const double *psc_backward_values(const psc_backward *b) {
+    return b->values;
 }
 
 /* --- showing --------------------------------------------------------------------------------- */

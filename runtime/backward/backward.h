@@ -48,7 +48,9 @@ psc_status psc_backward_begin(psc_backward *backward, psc_destinations *kept, co
     int32_t n_rows, const int32_t *logit_rows, int32_t n_logits, bool recompute, psc_error *error);
 
 /* After the forward pass: the logits [V] of logit_rows[slot]; psc_backward_run overwrites them. */
-const float *psc_backward_logits(const psc_backward *backward, int32_t slot);
+float *psc_backward_logits(psc_backward *backward, int32_t slot);
+/* After psc_backward_run: the value of each term [n], without its weight, until the next run. */
+const double *psc_backward_values(const psc_backward *backward);
 
 /* Sets *value to the sum of the terms [n] and shows its gradient at every point that a subscription
  * or a destination (copies, nullable) selects, from the logits to the embedding. stop as in

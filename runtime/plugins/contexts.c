@@ -142,6 +142,7 @@ static void free_context(psc_context *context) {
     if (session->registry) psc_registry_remove(session->registry, context);
     if (session->gradients) psc_registry_remove(session->gradients, context);
     psc_host_drop_variants(context);
+    psc_host_drop_gradients(context);
     psc_host_drop_retained(context);
     psc_host_free_labels(context);
     psc_host_close_label_files(context);
@@ -217,6 +218,7 @@ static void leave_run(psc_context *context) {
     context->in_run = false;
     context->section = -1;
     psc_host_drop_variants(context);
+    psc_host_drop_gradients(context);
     psc_host_drop_retained(context);
     (void)psc_host_release(context, false, NULL);
     psc_arena_clear(&context->run_arena);

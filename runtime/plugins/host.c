@@ -271,4 +271,6 @@ const psc_host psc_host_table = {
     .dictionary_decode = psc_host_dictionary_decode,
     .dictionary_vectors = psc_host_dictionary_vectors,
     .dictionary_skip = psc_host_dictionary_skip,
+    .prepare_gradients = psc_host_prepare_gradients,
+    .gradients = psc_host_gradients,
 };

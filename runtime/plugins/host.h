@@ -76,6 +76,13 @@ int psc_host_variants(psc_context *context, int32_t n, const psc_variant *varian
     int32_t logit_rows, psc_variant_fn fn, void *payload);
 void psc_host_drop_variants(psc_context *context);
 
+/* --- host_gradients.c --- */
+int psc_host_prepare_gradients(psc_context *context, int32_t n, const int32_t *rows);
+int psc_host_gradients(psc_context *context, int32_t n, const psc_variant *variants,
+    const psc_metric *metrics, int32_t n_points, const int32_t *points, psc_gradient_fn fn,
+    void *payload);
+void psc_host_drop_gradients(psc_context *context);
+
 /* --- host_tensor.c --- */
 const float *psc_host_read_entry(psc_context *context, const char *path, const char *name,
     int or_only, int64_t index, int32_t *n_axes, int64_t shape[8]);

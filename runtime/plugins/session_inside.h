@@ -33,6 +33,9 @@ typedef struct psc_dictionaries psc_dictionaries;
 /* Buffers for the variants of a run (host_variants.c). */
 typedef struct psc_variants psc_variants;
 
+/* Passes for the gradients that a plugin requests (host_gradients.c). */
+typedef struct psc_gradients psc_gradients;
+
 /* Reads the logits of a run's rows where the pass computes them, in place of keeping them. */
 typedef struct psc_run_reader {
     const bool *wanted; /* [rows of the run] */
@@ -54,6 +57,7 @@ struct psc_context {
     int32_t n_retained;
     size_t retained_room;
     psc_variants *variants; /* null until requested in a run */
+    psc_gradients *gradients; /* likewise */
     psc_label_cache *labels;
     psc_label_file *label_files; /* the last read first */
     psc_reductions reductions;   /* filled when a plugin requests it */

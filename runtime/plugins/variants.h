@@ -1,5 +1,5 @@
 /* Variants of a run: the meaning of a change, and a batch of changed runs.
- * Private to host_variants.c, variants_shared.c and variant_changes.c.
+ * Private to host_variants.c, variants_shared.c, variant_changes.c and gradients.h.
  * Threads: the session's thread.
  * Ownership: a batch borrows the variants; psc_variants (host_variants.c) owns the buffers. */
 #ifndef VARIANTS_H

@@ -23,7 +23,9 @@
     X(shards_open) X(shards_rows) X(shards_write) X(shards_close) X(example) X(source_row) \
     X(read_note) X(save_tensors) \
     X(dictionary_open) X(dictionary_encode) X(dictionary_decode) X(dictionary_vectors) \
-    X(dictionary_skip)
+    X(dictionary_skip) \
+    X(shards_open) X(shards_rows) X(shards_write) X(shards_close) \
+    X(prepare_gradients) X(gradients)
 // clang-format on
 
 Test(abi, the_hosts_table_only_grows_at_its_end) {

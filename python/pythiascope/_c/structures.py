@@ -56,6 +56,11 @@ PSC_DICTIONARY_ABSTOPK = 3
 PSC_DICTIONARY_GATED = 4
 PSC_DICTIONARY_GROUPMAX = 5
 
+# psc_metric_kind
+PSC_METRIC_LOGIT = 0
+PSC_METRIC_LOG_P = 1
+PSC_METRIC_KL = 2
+
 # psc_shard_element
 PSC_SHARD_F32 = 0
 PSC_SHARD_F16 = 1
@@ -193,11 +198,6 @@ PSC_FORMAT_HTML = 2
 PSC_COLOR_AUTO = 0
 PSC_COLOR_ALWAYS = 1
 PSC_COLOR_NEVER = 2
-
-# psc_metric_kind
-PSC_METRIC_LOGIT = 0
-PSC_METRIC_LOG_P = 1
-PSC_METRIC_KL = 2
 
 # psc_align
 PSC_ALIGN_EQUAL = 0
@@ -338,6 +338,55 @@ class psc_latents(ctypes.Structure):
 
 
 psc_latents_fn = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(psc_latents), ctypes.c_void_p)
+
+
+
+class psc_metric_term(ctypes.Structure):
+    struct_size: int
+    kind: int
+    row: int
+    token: int
+    target: int
+    weight: float
+    logits: Address
+    _fields_ = (
+        ("struct_size", ctypes.c_uint32),
+        ("kind", ctypes.c_int32),
+        ("row", ctypes.c_int32),
+        ("token", ctypes.c_int32),
+        ("target", ctypes.c_int32),
+        ("weight", ctypes.c_double),
+        ("logits", ctypes.c_void_p),
+    )
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__()
+        self.struct_size = ctypes.sizeof(psc_metric_term)
+        self.weight = 1.0
+        for member, value in values.items():
+            setattr(self, member, value)
+
+
+
+class psc_metric(ctypes.Structure):
+    struct_size: int
+    n_terms: int
+    terms: Any
+    value: Any
+    recompute: int
+    _fields_ = (
+        ("struct_size", ctypes.c_uint32),
+        ("n_terms", ctypes.c_int32),
+        ("terms", ctypes.POINTER(psc_metric_term)),
+        ("value", ctypes.POINTER(ctypes.c_double)),
+        ("recompute", ctypes.c_int32),
+    )
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__()
+        self.struct_size = ctypes.sizeof(psc_metric)
+        for member, value in values.items():
+            setattr(self, member, value)
 
 
 psc_reductions_exp_f64 = ctypes.CFUNCTYPE(
@@ -935,6 +984,14 @@ class psc_variant(ctypes.Structure):
 
 
 psc_variant_fn = ctypes.CFUNCTYPE(
+    ctypes.c_int,
+    ctypes.c_int32,
+    ctypes.POINTER(psc_event),
+    ctypes.c_void_p,
+)
+
+
+psc_gradient_fn = ctypes.CFUNCTYPE(
     ctypes.c_int,
     ctypes.c_int32,
     ctypes.POINTER(psc_event),
@@ -1587,6 +1644,23 @@ psc_host_dictionary_skip = ctypes.CFUNCTYPE(
     ctypes.c_void_p,
     ctypes.c_int64,
 )
+psc_host_prepare_gradients = ctypes.CFUNCTYPE(
+    ctypes.c_int,
+    ctypes.c_void_p,
+    ctypes.c_int32,
+    ctypes.c_void_p,
+)
+psc_host_gradients = ctypes.CFUNCTYPE(
+    ctypes.c_int,
+    ctypes.c_void_p,
+    ctypes.c_int32,
+    ctypes.POINTER(psc_variant),
+    ctypes.POINTER(psc_metric),
+    ctypes.c_int32,
+    ctypes.c_void_p,
+    psc_gradient_fn,
+    ctypes.c_void_p,
+)
 
 
 class psc_host(ctypes.Structure):
@@ -1681,6 +1755,8 @@ class psc_host(ctypes.Structure):
     dictionary_decode: Any
     dictionary_vectors: Any
     dictionary_skip: Any
+    prepare_gradients: Any
+    gradients: Any
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("abi", ctypes.c_uint32),
@@ -1773,6 +1849,8 @@ class psc_host(ctypes.Structure):
         ("dictionary_decode", psc_host_dictionary_decode),
         ("dictionary_vectors", psc_host_dictionary_vectors),
         ("dictionary_skip", psc_host_dictionary_skip),
+        ("prepare_gradients", psc_host_prepare_gradients),
+        ("gradients", psc_host_gradients),
     )
 
     def __init__(self, **values: Any) -> None:
@@ -2874,6 +2952,8 @@ STRUCTURES: tuple[type[ctypes.Structure], ...] = (
     psc_error,
     psc_dictionary,
     psc_latents,
+    psc_metric_term,
+    psc_metric,
     psc_reductions,
     psc_shard_array,
     psc_shard_options,
@@ -2921,8 +3001,6 @@ STRUCTURES: tuple[type[ctypes.Structure], ...] = (
     psc_document,
     psc_example,
     psc_copy,
-    psc_metric_term,
-    psc_metric,
     psc_run_options,
     psc_sampler,
     psc_score_request,
