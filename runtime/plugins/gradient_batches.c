@@ -66,7 +66,8 @@ static psc_status open_buffers(psc_context *context, psc_error *error) {
     for (; status == PSC_OK; n /= 2) {
         const double bytes = psc_backward_bytes(g->backward, n * longest, n, g->n_keys);
         g->n_sequences = n;
-        if (psc_gradient_count(context, &g->counted, bytes, n * longest, n > 1 ? NULL : error) == PSC_OK)
+        if (psc_gradient_count(context, &g->counted, bytes, n * longest, n > 1 ? NULL : error) ==
+            PSC_OK)
             break;
         if (n == 1) return PSC_ERROR_MEMORY;
     }
@@ -119,13 +120,12 @@ static psc_status run_forward(
     psc_gradients *g = context->gradients;
     psc_gradient_metric_place(&g->parts);
     psc_status status = psc_destinations_clear(&g->kept, batch->n_layers, error);
-    const double bytes =
-        psc_backward_bytes(g->backward, batch->n_rows, g->parts.n_rows, g->n_keys);
+    const double bytes = psc_backward_bytes(g->backward, batch->n_rows, g->parts.n_rows, g->n_keys);
     if (status == PSC_OK)
         status = psc_gradient_count(context, &g->counted, bytes, batch->n_rows, error);
     if (status == PSC_OK)
-        status = psc_backward_begin(g->backward, &g->kept, g->rows, batch->n_rows, g->parts.rows,
-            g->parts.n_rows, error);
+        status = psc_backward_begin(
+            g->backward, &g->kept, g->rows, batch->n_rows, g->parts.rows, g->parts.n_rows, error);
     if (status == PSC_OK) status = psc_variant_subscribe(g->editors, context, batch, error);
     const psc_pass pass = {.sink = {.wanted = g->wanted}, .copies = &g->kept};
     if (status == PSC_OK)

@@ -38,8 +38,8 @@ static const char *fault_of_term(
 }
 
 static bool make_room(psc_metric_parts *parts, size_t more) {
-    return psc_grow((void **)&parts->list, &parts->room, (size_t)parts->n + more,
-               sizeof *parts->list) &&
+    return psc_grow(
+               (void **)&parts->list, &parts->room, (size_t)parts->n + more, sizeof *parts->list) &&
            psc_grow((void **)&parts->rows, &parts->row_room, (size_t)parts->n + more,
                sizeof *parts->rows);
 }
@@ -58,8 +58,7 @@ int psc_gradient_metric_add(psc_context *context, int32_t number, const psc_metr
         return psc_host_fail(context, PSC_ERROR_MEMORY, "not enough memory for a metric");
     for (int32_t i = 0; i < metric->n_terms; i++) {
         const psc_metric_term term = term_at(metric, i);
-        const char *fault =
-            fault_of_term(&term, slot, context->session->model->info.d_vocab);
+        const char *fault = fault_of_term(&term, slot, context->session->model->info.d_vocab);
         if (fault)
             return psc_host_fail(context, PSC_ERROR_INPUT, "gradients: metric %d, term %d: %s",
                 (int)number, (int)i, fault);

@@ -43,7 +43,7 @@ struct psc_gradients {
     const psc_gradient_request *request; /* in progress */
     psc_gradient_slot slots[PSC_GRADIENT_SLOTS];
     int32_t n_slots;
-    bool failed; /* fn returned nonzero */
+    bool failed;    /* fn returned nonzero */
     uint64_t bytes; /* counted as retained */
 
     /* the run itself; null if the plugin prepared no rows */

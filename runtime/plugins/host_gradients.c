@@ -70,8 +70,7 @@ static psc_status open_own(psc_context *context, psc_error *error) {
         psc_aligned_alloc((uint64_t)g->n_own * (uint64_t)n_vocab * sizeof *g->own_logits);
     if (!g->own_logits)
         return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a gradient");
-    return psc_backward_begin(
-        g->own, &s->copies, s->rows, s->n_rows, g->own_rows, g->n_own, error);
+    return psc_backward_begin(g->own, &s->copies, s->rows, s->n_rows, g->own_rows, g->n_own, error);
 }
 
 /* Whether rows [n] of the run ascend. */
@@ -103,8 +102,9 @@ int psc_host_prepare_gradients(psc_context *context, int32_t n, const int32_t *r
         g->n_own = n;
         g->own_rows = malloc((size_t)n * sizeof *g->own_rows);
         if (g->own_rows) memcpy(g->own_rows, rows, (size_t)n * sizeof *rows);
-        status = g->own_rows ? open_own(context, &error)
-                             : psc_fail(&error, PSC_ERROR_MEMORY, "not enough memory for %d rows", (int)n);
+        status = g->own_rows
+                     ? open_own(context, &error)
+                     : psc_fail(&error, PSC_ERROR_MEMORY, "not enough memory for %d rows", (int)n);
     }
     return status == PSC_OK ? 0 : psc_host_pass(context, &error);
 }
@@ -144,8 +144,8 @@ int psc_gradient_back(psc_context *context, psc_backward *backward) {
     psc_gradients *g = context->gradients;
     psc_error error = {PSC_OK, ""};
     double total;
-    psc_status status = psc_backward_run(backward, &total, g->parts.list, g->parts.n, NULL,
-        is_stopped, context->session, &error);
+    psc_status status = psc_backward_run(
+        backward, &total, g->parts.list, g->parts.n, NULL, is_stopped, context->session, &error);
     if (g->failed) return -1;
     if (status != PSC_OK) return psc_host_pass(context, &error);
     for (int32_t i = 0; i < g->n_slots; i++)
@@ -178,14 +178,14 @@ static int of_the_run(psc_context *context, int32_t number) {
     g->parts.n = 0;
     g->slots[0] = (psc_gradient_slot){.number = number, .n_rows = context->session->n_rows};
     if (!g->own)
-        return psc_host_fail(context, PSC_ERROR_STATE,
-            "gradients of the run itself need rows in prepare_gradients");
+        return psc_host_fail(
+            context, PSC_ERROR_STATE, "gradients of the run itself need rows in prepare_gradients");
     int failed = psc_gradient_metric_add(context, number, &metric, &g->slots[0], &g->parts);
     if (failed) return failed;
     for (int32_t i = 0; i < g->parts.n; i++) {
         psc_metric_part *part = &g->parts.list[i];
-        const int32_t *at = bsearch(
-            &part->slot, g->own_rows, (size_t)g->n_own, sizeof *g->own_rows, compare);
+        const int32_t *at =
+            bsearch(&part->slot, g->own_rows, (size_t)g->n_own, sizeof *g->own_rows, compare);
         if (!at)
             return psc_host_fail(context, PSC_ERROR_INPUT,
                 "gradients: metric %d, term %d: row %d was not named in prepare_gradients",
@@ -202,8 +202,8 @@ static int of_the_run(psc_context *context, int32_t number) {
 
 static int refuse(psc_context *context, const psc_gradient_request *request) {
     if (context->turn.in_variants)
-        return psc_host_fail(
-            context, PSC_ERROR_STATE, "gradients was called inside a callback of variants or gradients");
+        return psc_host_fail(context, PSC_ERROR_STATE,
+            "gradients was called inside a callback of variants or gradients");
     if (!context->gradients)
         return psc_host_fail(
             context, PSC_ERROR_STATE, "gradients needs a call of prepare_gradients in run_begin");
@@ -214,11 +214,9 @@ static int refuse(psc_context *context, const psc_gradient_request *request) {
             sizeof *request->metrics, request->metrics) ||
         !psc_host_list(context, "gradients", "the list of points", request->n_points,
             sizeof *request->points, request->points) ||
-        !psc_host_given(
-            context, "gradients", "a function", (const void *)(uintptr_t)request->fn) ||
-        (request->n > 0 &&
-            !psc_host_size(context, "gradients", "the metric", request->metrics->struct_size,
-                offsetof(psc_metric, value))))
+        !psc_host_given(context, "gradients", "a function", (const void *)(uintptr_t)request->fn) ||
+        (request->n > 0 && !psc_host_size(context, "gradients", "the metric",
+                               request->metrics->struct_size, offsetof(psc_metric, value))))
         return PSC_ERROR_PLUGIN;
     return 0;
 }

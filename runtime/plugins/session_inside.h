@@ -56,7 +56,7 @@ struct psc_context {
     psc_retained **retained; /* [n_retained] */
     int32_t n_retained;
     size_t retained_room;
-    psc_variants *variants; /* null until requested in a run */
+    psc_variants *variants;   /* null until requested in a run */
     psc_gradients *gradients; /* likewise */
     psc_label_cache *labels;
     psc_label_file *label_files; /* the last read first */
