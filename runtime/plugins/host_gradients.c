@@ -216,7 +216,7 @@ static int refuse(psc_context *context, const psc_gradient_request *request) {
             sizeof *request->points, request->points) ||
         !psc_host_given(context, "gradients", "a function", (const void *)(uintptr_t)request->fn) ||
         (request->n > 0 && !psc_host_size(context, "gradients", "the metric",
-                               request->metrics->struct_size, offsetof(psc_metric, value))))
+                               request->metrics->struct_size, PSC_METRIC_BYTES)))
         return PSC_ERROR_PLUGIN;
     return 0;
 }

@@ -233,6 +233,19 @@ void psc_targets_first_ids(int32_t *ids, const float *logits, int32_t n, int32_t
  * counts as minus infinity. */
 int32_t psc_targets_rank(const float *logits, int32_t n, int32_t id);
 
+/* --- metric_terms.c -------------------------------------------------------------------------- */
+/* What the terms of a metric may name. */
+typedef struct psc_metric_rows {
+    int32_t begin, end; /* rows, by psc_row.index */
+    int32_t n_targets;  /* of the session; 0: terms name tokens */
+} psc_metric_rows;
+/* The bytes of a psc_metric that every host of this ABI reads. */
+#define PSC_METRIC_BYTES offsetof(psc_metric, value)
+/* Term i: the caller's structures may be longer than this host's. */
+psc_metric_term psc_metric_term_at(const psc_metric *metric, int32_t i);
+psc_status psc_metric_check(const psc_session *session, const psc_metric *metric,
+    const psc_metric_rows *rows, psc_error *error);
+
 /* --- target_facts.c -------------------------------------------------------------------------- */
 /* Once the plugins have begun: observes the logits that they selected, if they use targets, and
  * leaves the targets' ids, ranks and probabilities in the results. */

@@ -7,12 +7,8 @@
 
 #include "backward.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* Most terms of a metric. */
-#define MOST_TERMS (1 << 24)
 
 struct psc_gradient {
     psc_backward *backward;
@@ -173,7 +169,7 @@ static size_t most_parts(const psc_session *s, const psc_metric *metric) {
     const size_t targets = s->targets.n > 0 ? (size_t)s->targets.n : 1;
     size_t n = 0;
     for (int32_t i = 0; i < metric->n_terms; i++)
-        n += term_at(metric, i).target < 0 ? 2 * targets : 2;
+        n += psc_metric_term_at(metric, i).target < 0 ? 2 * targets : 2;
     return n;
 }
 
@@ -200,7 +196,7 @@ static psc_status make_room(psc_gradient *g, size_t n_rows, size_t n_parts, psc_
 /* The rows whose logits the metric reads, each once, ascending. */
 static void choose_rows(psc_gradient *g, const psc_metric *metric, int32_t n_rows) {
     for (int32_t r = 0; r < n_rows; r++) g->slots[r] = -1;
-    for (int32_t i = 0; i < metric->n_terms; i++) g->slots[term_at(metric, i).row] = 0;
+    for (int32_t i = 0; i < metric->n_terms; i++) g->slots[psc_metric_term_at(metric, i).row] = 0;
     g->n_logits = 0;
     for (int32_t r = 0; r < n_rows; r++) {
         if (g->slots[r] < 0) continue;
@@ -235,7 +231,8 @@ static psc_status decide(bool *recompute, const psc_session *s, psc_error *error
 psc_status psc_gradient_begin(psc_session *s, psc_error *error) {
     if (!has_metric(s)) return PSC_OK;
     const psc_metric *metric = s->run_options->metric;
-    psc_status status = check_metric(s, error);
+    const psc_metric_rows rows = {0, s->n_rows, s->targets.n};
+    psc_status status = psc_metric_check(s, metric, &rows, error);
     if (status == PSC_OK) status = check_editors(s, error);
     if (status == PSC_OK) status = open_gradient(s, error);
     if (status == PSC_OK)
@@ -297,7 +294,7 @@ psc_status psc_gradient_run(psc_session *s, psc_error *error) {
     psc_status status = PSC_OK;
     int32_t n = 0;
     for (int32_t i = 0; i < metric->n_terms && status == PSC_OK; i++) {
-        const psc_metric_term term = term_at(metric, i);
+        const psc_metric_term term = psc_metric_term_at(metric, i);
         status = add_term(s, &term, &n, error);
     }
     if (status != PSC_OK) return status;

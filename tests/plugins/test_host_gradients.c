@@ -3,7 +3,7 @@
 #include "plugin_fixture.h"
 #include "registry.h"
 
-TestSuite(gradients, .init = fixture_open, .fini = fixture_close);
+TestSuite(host_gradients, .init = fixture_open, .fini = fixture_close);
 
 enum { MOST = 24, POINTS = 5 };
 
@@ -212,7 +212,7 @@ static void prepare_rows(int n, const int32_t *rows) {
     memcpy(prepared, rows, (size_t)n * sizeof *rows);
 }
 
-Test(gradients, equal_runs_with_a_metric) {
+Test(host_gradients, equal_runs_with_a_metric) {
     load();
     many(0, 2, 9, 9);
     many(0, 0, 10, 9);
@@ -222,7 +222,7 @@ Test(gradients, equal_runs_with_a_metric) {
     compare_all(&input, 1, 0);
 }
 
-Test(gradients, equal_runs_of_a_sequential_model) {
+Test(host_gradients, equal_runs_of_a_sequential_model) {
     fixture_close();
     open_session("sequential_f32", 4, 2);
     load();
@@ -234,7 +234,7 @@ Test(gradients, equal_runs_of_a_sequential_model) {
 }
 
 /* Three sequences, one of which continues an earlier run. */
-Test(gradients, equal_runs_of_several_sequences) {
+Test(host_gradients, equal_runs_of_several_sequences) {
     load();
     prepares = false;
     const psc_input start = {0, 4, ten};
@@ -249,7 +249,7 @@ Test(gradients, equal_runs_of_several_sequences) {
     compare_all(inputs, 3, 4);
 }
 
-Test(gradients, without_variants_all_are_the_run) {
+Test(host_gradients, without_variants_all_are_the_run) {
     load();
     asked = NULL;
     add(-1, 0, 0, 0, 0, 9);
@@ -263,7 +263,7 @@ Test(gradients, without_variants_all_are_the_run) {
 
 /* --- refusals -------------------------------------------------------------------------------- */
 
-Test(gradients, refuse_what_was_not_prepared) {
+Test(host_gradients, refuse_what_was_not_prepared) {
     load();
     add(-1, 0, 0, 0, 0, 9);
     prepares = false;
@@ -278,17 +278,17 @@ Test(gradients, refuse_what_was_not_prepared) {
     REFUSED(run_ten(), PSC_ERROR_INPUT, "ascending");
 }
 
-Test(gradients, refuse_bad_metrics) {
+Test(host_gradients, refuse_bad_metrics) {
     load();
     add(PSC_HOOK_EMBED, -1, 0, 0, 10, 9);
     metrics[0].n_terms = 0;
     REFUSED(run_ten(), PSC_ERROR_INPUT, "metric 0", "not 0");
     metrics[0].n_terms = 3;
     terms[0][1].row = 10;
-    REFUSED(run_ten(), PSC_ERROR_INPUT, "term 1", "row is not among");
+    REFUSED(run_ten(), PSC_ERROR_INPUT, "term 1", "row 10 does not exist", "rows 0 to 9");
     terms[0][1].row = 9;
     terms[0][1].token = -1;
-    REFUSED(run_ten(), PSC_ERROR_INPUT, "term 1", "token does not exist");
+    REFUSED(run_ten(), PSC_ERROR_INPUT, "term 1", "token id -1");
     terms[0][1].token = 0;
     terms[0][1].weight = INFINITY;
     REFUSED(run_ten(), PSC_ERROR_INPUT, "weight");
@@ -313,7 +313,7 @@ static int edit_nothing(const psc_event *event, void *payload) {
     return 0;
 }
 
-Test(gradients, refuse_an_edited_run) {
+Test(host_gradients, refuse_an_edited_run) {
     load();
     add(-1, 0, 0, 0, 0, 9);
     prepare_rows(1, (int32_t[]){9});
@@ -333,7 +333,7 @@ static psc_status run_capped(uint64_t cap) {
     return run_ten();
 }
 
-Test(gradients, memory_is_capped) {
+Test(host_gradients, memory_is_capped) {
     load();
     add(-1, 0, 0, 0, 0, 9);
     prepare_rows(1, (int32_t[]){9});
