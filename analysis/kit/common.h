@@ -41,6 +41,8 @@ const psc_plugin *psc_builtin_directions(void);
 const psc_plugin *psc_builtin_effects(void);
 const psc_plugin *psc_builtin_treebank(void);
 const psc_plugin *psc_builtin_probe(void);
+const psc_plugin *psc_builtin_gradient(void);
+const psc_plugin *psc_builtin_attribution(void);
 
 /* --- sums (sums.c) ---------------------------------------------------------------------------
  * Stripe i mod 16 in ascending order, then lanes +8, +4, +2, +1, in f64 without fused steps: the
@@ -205,6 +207,20 @@ int psc_target_say_row(const psc_target_rows *targets, int32_t t);
 enum { PSC_TARGET_NAME = 224 };
 const char *psc_target_name(
     const psc_target_rows *targets, int64_t target, int64_t slot, char out[PSC_TARGET_NAME]);
+
+/* A target's logit or log p at a chosen row as a metric (target_metrics.c); a contrast is the same in
+ * both. The metric reads the terms beside it. */
+typedef struct psc_target_metric {
+    int32_t target, slot;
+    psc_metric_term terms[2];
+    psc_metric metric;
+} psc_target_metric;
+/* Sets *out, whose value goes to `value`. out stays where it is. */
+void psc_target_metric_set(psc_target_metric *out, const psc_target_rows *targets, int32_t target,
+    int32_t slot, int log_p, double *value);
+/* The metric's value of logits [V]. */
+double psc_target_metric_of(const psc_target_metric *metric, psc_context *context,
+    const psc_host *host, const float *logits);
 
 /* u = P(gamma_f * t_bar) for every distinct (target, ids), t_bar = row a of the unembedding, minus
  * row b for a contrast; centered: minus the vocabulary's mean row (which cancels in a contrast). */

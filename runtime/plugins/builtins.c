@@ -37,7 +37,8 @@
     X(directions)                                                                                  \
     X(effects)                                                                                     \
     X(treebank)                                                                                    \
-    X(probe)
+    X(probe)                                                                                       \
+    X(gradient)
 
 #define DECLARATION(name) const psc_plugin *psc_builtin_##name(void);
 BUILTINS(DECLARATION)
