@@ -38,7 +38,8 @@
     X(effects)                                                                                     \
     X(treebank)                                                                                    \
     X(probe)                                                                                       \
-    X(gradient)
+    X(gradient)                                                                                    \
+    X(attribution)
 
 #define DECLARATION(name) const psc_plugin *psc_builtin_##name(void);
 BUILTINS(DECLARATION)

@@ -1,0 +1,107 @@
+/* The state of the plugin `attribution`, which its files share.
+ * Private to analysis/attribution/.
+ * Threads: the thread of the plugin's callbacks.
+ * Ownership: memory of the run (run_alloc), except for the source's values (life_alloc). */
+#ifndef ATTRIBUTION_H
+#define ATTRIBUTION_H
+
+#include "common.h"
+
+enum { ATTRIBUTION_MOST = 1000, ATTRIBUTION_NAME = 2 * PSC_ROW_NAME + 32 };
+
+typedef enum attribution_over {
+    OVER_HEADS,        /* [L, H] */
+    OVER_HEADS_BY_POS, /* [L, H, T] */
+    OVER_NEURONS,      /* [L, M] */
+    OVER_RESID_PRE,    /* [L, T] */
+    OVER_ATTN_OUT,
+    OVER_MLP_OUT,
+    OVER_EDGES /* [L, H, T, T] */
+} attribution_over;
+
+typedef enum attribution_do { DO_ZERO, DO_MEAN, DO_PATCH } attribution_do;
+
+/* A cell: one place that is changed. Indices that do not apply are -1. */
+typedef struct attribution_cell {
+    int32_t layer, unit; /* a head or neuron */
+    int32_t row, key;    /* row -1: all rows */
+} attribution_cell;
+
+/* A cell whose exact effect is computed. */
+typedef struct attribution_checked {
+    int64_t cell;
+    attribution_cell place;
+} attribution_checked;
+
+/* Which checked cells a statistic is over. */
+enum { SET_LARGEST, SET_RANDOM, N_SETS };
+
+/* How estimates agree with exact effects, over a set. */
+typedef struct attribution_agreement {
+    int32_t n, wrong_sign, small; /* small: of a large effect little is estimated */
+    double bias, error;           /* mean and root of the mean square of estimate - exact */
+    double correlation, spearman;
+} attribution_agreement;
+
+typedef struct attribution_state {
+    psc_context *context;
+    const psc_host *host;
+    int32_t over, what, metric, exact, sample, seed, top;
+    int32_t n_layers, n_heads;
+    psc_point point;
+    int64_t width;   /* floats of a row of the changed tensor; of edges H * T, in a run */
+    int64_t group;   /* floats of a unit in it */
+    int32_t n_units; /* width / group: heads, neurons, 1; of edges H */
+
+    /* the source run's tensor: [L][rows, width] */
+    float *source;
+    uint64_t source_floats;
+    int32_t source_rows;
+    int handle; /* of the tensor in this run */
+
+    /* this run */
+    const psc_row *run_rows;
+    int32_t n_rows;
+    psc_row_set rows; /* of the metric: the last row, for `next` the one before it, or both */
+    psc_target_rows targets;
+    int logits;              /* handle */
+    psc_target_metric *jobs; /* [targets]; target -1: it has no row */
+    psc_metric *metrics;     /* [n_jobs] of those that have one */
+    int32_t *of_job, n_jobs; /* their targets */
+    double *value;           /* [targets] m before, also an array */
+    float *mean, *zero;      /* [L, width]; [width] */
+    int64_t n_cells;         /* per target */
+    double *estimate;        /* [targets, cells] the array */
+
+    attribution_checked *checked; /* [n_checked] in the order of layers */
+    int32_t n_checked;
+    int32_t *sampled, *largest; /* [checked]; [targets, checked] 1-based rank, 0: not among them */
+    double *exact_effect, *estimated; /* [targets, checked] */
+    attribution_agreement *agreement; /* [targets, sets] */
+} attribution_state;
+
+/* --- attribution.c: the places --- */
+attribution_cell attribution_place(const attribution_state *s, int64_t cell);
+
+/* --- attribution_estimate.c --- */
+/* The value that row r of a layer is changed to, [width]. */
+const float *attribution_changed(const attribution_state *s, int32_t layer, int32_t r);
+/* estimate, of all targets and cells. */
+int attribution_estimate(attribution_state *s);
+
+/* --- attribution_exact.c --- */
+/* Chooses cells and computes their effects. */
+int attribution_exact(attribution_state *s);
+
+/* --- attribution_agreement.c --- */
+/* Whether little is estimated of a large effect. largest: the largest |exact| of the target. */
+int attribution_is_small(double estimate, double exact, double largest);
+/* The largest |exact| of a target. */
+double attribution_largest(const attribution_state *s, int32_t target);
+int attribution_compare(attribution_state *s);
+
+/* --- attribution_report.c --- */
+void attribution_name(const attribution_state *s, const attribution_cell *c, char *out);
+int attribution_report(const attribution_state *s);
+
+#endif

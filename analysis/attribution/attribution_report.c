@@ -1,0 +1,129 @@
+/* The printed summary of `attribution`: the largest estimates with the exact effects beside them, how both
+ * agree, and where they do not. */
+#include "attribution.h"
+#include "top.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#define MOST_CASES 5 /* of a sentence */
+
+static const char *const metrics[] = {"logit", "log probability"};
+
+void attribution_name(const attribution_state *s, const attribution_cell *c, char *out) {
+    static const char *const names[] = {"", "", "", "resid_pre", "attn_out", "mlp_out"};
+    char place[PSC_ROW_NAME] = "", key[PSC_ROW_NAME];
+    const int layer = (int)c->layer, unit = (int)c->unit;
+    if (c->row >= 0) psc_row_name(s->context, s->host, &s->run_rows[c->row], place);
+    if (s->over == OVER_EDGES)
+        snprintf(out, ATTRIBUTION_NAME, "L%dH%d: %s reads %s", layer, unit, place,
+            psc_row_name(s->context, s->host, &s->run_rows[c->key], key));
+    else if (s->over >= OVER_RESID_PRE)
+        snprintf(out, ATTRIBUTION_NAME, "%d_%s %s", layer, names[s->over], place);
+    else
+        snprintf(out, ATTRIBUTION_NAME, "L%d%c%d%s%s", layer, s->over == OVER_NEURONS ? 'N' : 'H',
+            unit, *place ? " " : "", place);
+}
+
+/* The checked cell, or -1. */
+static int32_t checked_at(const attribution_state *s, int64_t cell) {
+    for (int32_t i = 0; i < s->n_checked; i++)
+        if (s->checked[i].cell == cell) return i;
+    return -1;
+}
+
+static int show_bars(const attribution_state *s, int32_t target) {
+    static const char *const done[] = {"set to zero", "set to its mean", "patched from the source"};
+    enum { LABEL = ATTRIBUTION_NAME + 32 };
+    const psc_host *host = s->host;
+    const double *estimates = s->estimate + target * s->n_cells;
+    psc_top_list top = {.k = s->top};
+    top.at = host->run_alloc(s->context, (uint64_t)s->top * sizeof *top.at);
+    const char **labels = host->run_alloc(s->context, (uint64_t)s->top * sizeof *labels);
+    double *values = host->run_alloc(s->context, (uint64_t)s->top * sizeof *values);
+    char(*names)[LABEL] = host->run_alloc(s->context, (uint64_t)s->top * sizeof *names);
+    if (!top.at || !labels || !values || !names) return -1;
+    psc_top_f64(&top, s->n_cells, estimates, PSC_TOP_ABSOLUTE);
+    while (top.n > 0 && estimates[top.at[top.n - 1].index] == 0.0) top.n--; /* not large */
+    for (int32_t i = 0; i < top.n; i++) {
+        const int64_t cell = top.at[i].index;
+        const attribution_cell place = attribution_place(s, cell);
+        const int32_t at = checked_at(s, cell);
+        char name[ATTRIBUTION_NAME];
+        attribution_name(s, &place, name);
+        if (at >= 0)
+            snprintf(names[i], LABEL, "%s (exact %+.3f)", name,
+                s->exact_effect[(int64_t)target * s->n_checked + at]);
+        else
+            snprintf(names[i], LABEL, "%s", name);
+        labels[i] = names[i];
+        values[i] = estimates[cell];
+    }
+    char title[400], name[PSC_TARGET_NAME];
+    snprintf(title, sizeof title, "estimated change of the %s %.4f of %.160s, each in turn %s",
+        metrics[s->metric], s->value[target],
+        psc_target_name(&s->targets, target, s->jobs[target].slot, name), done[s->what]);
+    return host->summary_bars(s->context, title, "nats", top.n, labels, values);
+}
+
+/* "Of the largest 20 estimates: bias +0.010, ..." */
+static int show_agreement(const attribution_state *s, int32_t target, int set) {
+    const attribution_agreement *a = &s->agreement[target * N_SETS + set];
+    char text[400], who[96], bias[PSC_FIGURE], error[PSC_FIGURE], r[PSC_FIGURE], rank[PSC_FIGURE];
+    if (a->n == 0) return 0;
+    if (set == SET_LARGEST)
+        snprintf(who, sizeof who, "The %d largest estimates", (int)a->n);
+    else
+        snprintf(who, sizeof who, "%d random places of %s", (int)a->n, PSC_COMMAS(s->n_cells));
+    snprintf(text, sizeof text,
+        "%s beside their exact effects: bias %s, error %s nats, correlation %s, of ranks %s; %d with "
+        "the wrong sign, %d large effects with less than a quarter estimated.",
+        who, psc_figure(bias, 0, 4, a->bias, ""), psc_figure(error, 0, 4, a->error, ""),
+        psc_figure(r, 0, 3, a->correlation, ""), psc_figure(rank, 0, 3, a->spearman, ""),
+        (int)a->wrong_sign, (int)a->small);
+    return s->host->summary_text(s->context, text);
+}
+
+/* The cases with the largest effects: of the wrong sign, or of which little is estimated. */
+static int show_cases(const attribution_state *s, int32_t target, int wrong) {
+    const int64_t first = (int64_t)target * s->n_checked;
+    const double largest = attribution_largest(s, target);
+    psc_ranked entries[MOST_CASES];
+    psc_top_list top = {entries, MOST_CASES, 0};
+    for (int32_t i = 0; i < s->n_checked; i++) {
+        const double x = s->estimated[first + i], y = s->exact_effect[first + i];
+        const int opposite = (x > 0.0 && y < 0.0) || (x < 0.0 && y > 0.0);
+        if (wrong ? opposite : !opposite && attribution_is_small(x, y, largest))
+            psc_top_offer(&top, fabs(y), i);
+    }
+    if (top.n == 0) return 0;
+    char text[1600];
+    size_t n = (size_t)snprintf(text, sizeof text, "%s",
+        wrong ? "Estimates of the wrong sign, the largest effects first:"
+              : "Large effects of which less than a quarter is estimated (saturation):");
+    for (int32_t i = 0; i < top.n && n < sizeof text; i++) {
+        const int64_t at = top.at[i].index;
+        char name[ATTRIBUTION_NAME];
+        attribution_name(s, &s->checked[at].place, name);
+        n += (size_t)snprintf(text + n, sizeof text - n, "%s %s %+.4f, exact %+.4f", i ? ";" : "",
+            name, s->estimated[first + at], s->exact_effect[first + at]);
+    }
+    return s->host->summary_text(s->context, text);
+}
+
+int attribution_report(const attribution_state *s) {
+    for (int32_t t = 0; t < s->targets.n; t++) {
+        if (s->jobs[t].target < 0) {
+            if (s->host->summary_text(
+                    s->context, "next: no row has a next token, so there is no effect."))
+                return -1;
+            continue;
+        }
+        if (psc_target_say_row(&s->targets, t) || show_bars(s, t)) return -1;
+        if (s->n_checked == 0) continue;
+        if (show_agreement(s, t, SET_LARGEST) || show_agreement(s, t, SET_RANDOM) ||
+            show_cases(s, t, 1) || show_cases(s, t, 0))
+            return -1;
+    }
+    return 0;
+}
