@@ -257,6 +257,9 @@ typedef struct psc_variant {
  * Variants come in ascending order, once each. */
 typedef int (*psc_variant_fn)(int32_t variant, const psc_event *logits, void *payload);
 
+/* Added to a point in host->gradients: the values there of a variant with changes, not the gradient. */
+enum { PSC_POINT_VALUES = 256 };
+
 /* Receives the gradient of one variant's metric at one point and layer, of the variant's rows in the
  * order of the run; valid during the call. Nonzero ends host->gradients. */
 typedef int (*psc_gradient_fn)(int32_t variant, const psc_event *gradient, void *payload);
@@ -634,7 +637,8 @@ typedef struct psc_host {
      * Its rows are all rows of the run, and its metric reads prepared rows. One with changes is a run
      * with such editors, to the bit, of its whole sequence; some of them share a pass. variants null:
      * all are the run itself. Terms of metrics [n] name tokens, and rows of the run. fn gets the last
-     * layer first, and variants in any order. Fails in an edited run. */
+     * layer first, and variants in any order; values (PSC_POINT_VALUES) come before, the first layer first. Fails in an
+     * edited run. */
     int (*gradients)(psc_context *, int32_t n, const psc_variant *variants,
         const psc_metric *metrics, int32_t n_points, const int32_t *points, psc_gradient_fn fn,
         void *payload);

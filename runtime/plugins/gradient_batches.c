@@ -64,7 +64,7 @@ static psc_status open_buffers(psc_context *context, psc_error *error) {
     g->most_rows = n * longest;
     psc_status status = open_passes(context, error);
     for (; status == PSC_OK; n /= 2) {
-        const double bytes = psc_backward_bytes(g->backward, n * longest, n, g->n_keys);
+        const double bytes = psc_backward_bytes(g->backward, n * longest, n, g->n_keys, false);
         g->n_sequences = n;
         if (psc_gradient_count(context, &g->counted, bytes, n * longest, n > 1 ? NULL : error) ==
             PSC_OK)
@@ -114,19 +114,33 @@ static int add(psc_context *context, psc_variant_batch *batch, const psc_variant
     return failed;
 }
 
+/* The points whose values are requested, too. */
+static psc_status subscribe_values(psc_context *context, psc_error *error) {
+    const psc_gradients *g = context->gradients;
+    const psc_gradient_request *request = g->request;
+    psc_status status = PSC_OK;
+    for (int32_t i = 0; i < request->n_points && status == PSC_OK; i++)
+        if (request->points[i] >= PSC_POINT_VALUES)
+            status = psc_gradient_subscribe(
+                context, g->editors, request->points[i] - PSC_POINT_VALUES, error);
+    return status;
+}
+
 /* The forward pass, which keeps what the backward pass reads. */
 static psc_status run_forward(
     psc_context *context, const psc_variant_batch *batch, psc_error *error) {
     psc_gradients *g = context->gradients;
     psc_gradient_metric_place(&g->parts);
     psc_status status = psc_destinations_clear(&g->kept, batch->n_layers, error);
-    const double bytes = psc_backward_bytes(g->backward, batch->n_rows, g->parts.n_rows, g->n_keys);
+    const double bytes =
+        psc_backward_bytes(g->backward, batch->n_rows, g->parts.n_rows, g->n_keys, false);
     if (status == PSC_OK)
         status = psc_gradient_count(context, &g->counted, bytes, batch->n_rows, error);
     if (status == PSC_OK)
-        status = psc_backward_begin(
-            g->backward, &g->kept, g->rows, batch->n_rows, g->parts.rows, g->parts.n_rows, error);
+        status = psc_backward_begin(g->backward, &g->kept, g->rows, batch->n_rows, g->parts.rows,
+            g->parts.n_rows, false, error);
     if (status == PSC_OK) status = psc_variant_subscribe(g->editors, context, batch, error);
+    if (status == PSC_OK) status = subscribe_values(context, error);
     const psc_pass pass = {.sink = {.wanted = g->wanted}, .copies = &g->kept};
     if (status == PSC_OK)
         status = psc_forward_chunk(g->forward, g->rows, batch->n_rows, &pass, error);
@@ -150,6 +164,8 @@ int psc_gradient_batch(psc_context *context, int32_t *next) {
         if (failed) return failed;
     }
     g->n_slots = batch.n_slots;
-    if (run_forward(context, &batch, &error) != PSC_OK) return psc_host_pass(context, &error);
+    psc_status status = run_forward(context, &batch, &error);
+    if (g->failed) return -1;
+    if (status != PSC_OK) return psc_host_pass(context, &error);
     return psc_gradient_back(context, g->backward);
 }

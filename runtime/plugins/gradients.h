@@ -88,6 +88,9 @@ void psc_gradient_batches_free(psc_gradients *gradients);
 /* Counts the bytes of a backward pass as retained, *counted of which are; a failure beyond the cap. */
 psc_status psc_gradient_count(
     psc_context *context, uint64_t *counted, double bytes, int32_t n_rows, psc_error *error);
+/* Shows a point of a pass to the plugin, each variant its own rows. */
+psc_status psc_gradient_subscribe(
+    psc_context *context, psc_registry *registry, int32_t point, psc_error *error);
 /* Goes back through a pass and shows the points to the plugin. */
 int psc_gradient_back(psc_context *context, psc_backward *backward);
 

@@ -61,16 +61,22 @@ static psc_status open_own(psc_context *context, psc_error *error) {
     int32_t n_keys = 0;
     for (int32_t r = 0; r < s->n_rows; r++)
         if (s->rows[r].position >= n_keys) n_keys = s->rows[r].position + 1;
-    const double bytes = psc_backward_bytes(g->own, s->n_rows, g->n_own, n_keys) +
-                         (double)g->n_own * n_vocab * sizeof(float);
+    const double own = (double)g->n_own * n_vocab * sizeof(float);
     uint64_t counted = 0;
-    status = psc_gradient_count(context, &counted, bytes, s->n_rows, error);
+    bool recompute = false;
+    for (;; recompute = true) { /* only where the cap is too small otherwise */
+        const double bytes =
+            own + psc_backward_bytes(g->own, s->n_rows, g->n_own, n_keys, recompute);
+        status = psc_gradient_count(context, &counted, bytes, s->n_rows, recompute ? error : NULL);
+        if (status == PSC_OK || recompute) break;
+    }
     if (status != PSC_OK) return status;
     g->own_logits =
         psc_aligned_alloc((uint64_t)g->n_own * (uint64_t)n_vocab * sizeof *g->own_logits);
     if (!g->own_logits)
         return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a gradient");
-    return psc_backward_begin(g->own, &s->copies, s->rows, s->n_rows, g->own_rows, g->n_own, error);
+    return psc_backward_begin(
+        g->own, &s->copies, s->rows, s->n_rows, g->own_rows, g->n_own, recompute, error);
 }
 
 /* Whether rows [n] of the run ascend. */
@@ -112,7 +118,7 @@ int psc_host_prepare_gradients(psc_context *context, int32_t n, const int32_t *r
 /* --- showing --------------------------------------------------------------------------------- */
 
 /* Shows each variant the rows of an event that are its own. */
-static int on_gradient(const psc_event *event, void *payload) {
+static int on_event(const psc_event *event, void *payload) {
     psc_context *context = payload;
     psc_gradients *g = context->gradients;
     const int32_t begin = event->rows[0].index, end = begin + event->n_rows;
@@ -221,19 +227,23 @@ static int refuse(psc_context *context, const psc_gradient_request *request) {
     return 0;
 }
 
+psc_status psc_gradient_subscribe(
+    psc_context *context, psc_registry *registry, int32_t point, psc_error *error) {
+    const psc_subscriber subscriber = {.name = context->name, .owner = context, .transient = true};
+    if (point >= 0 && point < PSC_POINT_COUNT)
+        return psc_registry_add(
+            registry, (psc_point)point, false, NULL, on_event, context, &subscriber, error);
+    return psc_fail(error, PSC_ERROR_INPUT, "gradients: hook point %d does not exist", (int)point);
+}
+
 static psc_status subscribe(
     psc_context *context, const psc_gradient_request *request, psc_error *error) {
     psc_registry *registry = context->gradients->registry;
-    const psc_subscriber subscriber = {.name = context->name, .owner = context, .transient = true};
     psc_status status = PSC_OK;
     psc_registry_end_run(registry);
-    for (int32_t i = 0; i < request->n_points && status == PSC_OK; i++) {
-        if (request->points[i] < 0 || request->points[i] >= PSC_POINT_COUNT)
-            return psc_fail(error, PSC_ERROR_INPUT, "gradients: hook point %d does not exist",
-                (int)request->points[i]);
-        status = psc_registry_add(registry, (psc_point)request->points[i], false, NULL, on_gradient,
-            context, &subscriber, error);
-    }
+    for (int32_t i = 0; i < request->n_points && status == PSC_OK; i++)
+        if (request->points[i] < PSC_POINT_VALUES)
+            status = psc_gradient_subscribe(context, registry, request->points[i], error);
     return status;
 }
 
