@@ -35,6 +35,8 @@ static const char *const pages[][2] = {
     {"effects", "docs/interventions.md"},
     {"treebank", "docs/plugins/treebank.md"},
     {"probe", "docs/plugins/probe.md"},
+    {"gradient", "docs/plugins/gradient.md"},
+    {"attribution", "docs/plugins/attribution.md"},
 };
 
 /* "control.logits#2" is the second logits of adopted results. */

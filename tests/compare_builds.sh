@@ -67,7 +67,8 @@ both explain analyze --model "$embedded" --text "$text" --target next --target t
 both distribution analyze --model "$embedded" --text "$text" --plugin lens:rows=all \
     --plugin sampling:rows=all --plugin loss --plugin partition:rows=all,level=layer+head
 both readers analyze --model "$embedded" --text "$text" --target '#300' \
-    --plugin attention:reader=L1H0,key=3 --plugin edges:rows=all,carry=yes --plugin roles
+    --plugin attention:reader=L1H0,key=3 --plugin edges:rows=all,carry=yes --plugin roles \
+    --plugin gradient:baseline=mean --plugin attribution:over=heads_by_pos
 both spanned analyze --model "$embedded" --text "$text" --bos --plugin spans:prefixes=yes,closure=yes
 both words analyze --model "$embedded" --text "$text" --bos --plugin words
 own=$golden/structure/own.conllu

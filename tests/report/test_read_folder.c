@@ -82,7 +82,7 @@ Test(read_folder, a_run_of_many_plugins) {
         {"ln", "target_rows=all"}, {"lens", "rows=all"}, {"mlp", "arrays=all"}, {"lens", "top=2"},
         {"attention", NULL}, {"sampling", NULL}, {"partition", NULL}, {"graph", NULL},
         {"neurons", "entropy=no,geometry=none,top=3"}, {"edges", NULL}, {"sweep", NULL},
-        {"roles", NULL}};
+        {"roles", NULL}, {"gradient", "steps=8"}, {"attribution", "over=edges,sample=5"}};
     open_books(1, 0);
     cr_assert_eq(psc_session_target(session, "top:2", &error), PSC_OK);
     cr_assert_eq(psc_session_target(session, "next", &error), PSC_OK);

@@ -302,7 +302,9 @@ Test(terminal, a_built_in_ends_with_its_page) {
         const char *name, *page;
     } cases[] = {{"logits", "See docs/plugins/logits.md\n"},
         {"sweep#2", "See docs/plugins/sweep.md\n"}, {"control.ln", "See docs/plugins/ln.md\n"},
-        {"effects", "See docs/interventions.md\n"}, {"mine", NULL}};
+        {"effects", "See docs/interventions.md\n"},
+        {"gradient", "See docs/plugins/gradient.md\n"},
+        {"attribution#2", "See docs/plugins/attribution.md\n"}, {"mine", NULL}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         for (int own = 0; own < 2; own++) { /* another's plugin of the same name has no page */
             psc_results *results = bars_of(cases[i].name, own ? "9.9" : "0.1.0", labels);

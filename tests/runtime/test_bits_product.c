@@ -65,7 +65,8 @@ static const struct {
     {"spans", "levels=0/0+1/L1H0,prefixes=yes,closure=yes", ANYWHERE},
     {"spans", "reads=weight,power=1,units=words,range=2-9", ANYWHERE},
     {"words", "levels=0/0+1/L1H0,top=2", ANYWHERE}, {"sweep", "over=heads,metric=kl", ALONE},
-    {"sweep", "over=resid_pre,do=mean", ALONE}, {"ablate", NULL, NEVER}, {"scale", NULL, NEVER},
+    {"sweep", "over=resid_pre,do=mean", ALONE}, {"gradient", "target_rows=all,steps=8", ALONE},
+    {"attribution", "over=heads_by_pos,do=mean", ALONE}, {"ablate", NULL, NEVER}, {"scale", NULL, NEVER},
     {"steer", NULL, NEVER}, {"knockout", NULL, NEVER}, {"patch", NULL, NEVER},
     {"direction", NULL, NEVER}, {"directions", NULL, NEVER}, /* tests/analysis/test_direction*.c */
     {"effects", NULL, NEVER}, {"means", NULL, NEVER}, {"activations", NULL, NEVER},

@@ -50,6 +50,8 @@
     X(accumulated_top, 0, 1)                                                                       \
     X(prepare_variants, 1, 1)                                                                      \
     X(variants, 0, 1)                                                                              \
+    X(prepare_gradients, 1, 1)                                                                     \
+    X(gradients, 0, 1)                                                                             \
     X(load_setting, 1, 1)                                                                          \
     X(save_folder, 1, 1)                                                                           \
     X(read_tensor, 1, 1)                                                                           \
@@ -196,6 +198,11 @@ CALL(int, variants, -1,
     (psc_context * c, int32_t n, const psc_variant *v, int32_t rows, psc_variant_fn fn,
         void *payload),
     n, v, rows, fn, payload)
+CALL(int, prepare_gradients, -1, (psc_context * c, int32_t n, const int32_t *rows), n, rows)
+CALL(int, gradients, -1,
+    (psc_context * c, int32_t n, const psc_variant *v, const psc_metric *m, int32_t n_points,
+        const int32_t *points, psc_gradient_fn fn, void *payload),
+    n, v, m, n_points, points, fn, payload)
 CALL(int, load_setting, -1, (psc_context * c, const char *f, const char *key, psc_setting *out), f,
     key, out)
 CALL(int, save_folder, -1,
