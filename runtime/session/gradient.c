@@ -61,68 +61,6 @@ static bool has_metric(const psc_session *s) {
     return s->run_options->metric && psc_phase_is_for_all(s->run_options->phase) && !s->reader;
 }
 
-static psc_metric_term term_at(const psc_metric *metric, int32_t i) {
-    psc_metric_term term = PSC_METRIC_TERM_INIT;
-    const size_t size = metric->terms->struct_size;
-    memcpy(&term, (const char *)metric->terms + (size_t)i * size,
-        size < sizeof term ? size : sizeof term);
-    return term;
-}
-
-static psc_status check_term(
-    const psc_session *s, const psc_metric_term *term, int32_t i, psc_error *error) {
-    const int32_t n_vocab = s->model->info.d_vocab;
-    if (term->kind < PSC_METRIC_LOGIT || term->kind > PSC_METRIC_KL)
-        return psc_fail(error, PSC_ERROR_INPUT, "term %d of the metric: unknown kind %d", (int)i,
-            (int)term->kind);
-    if (term->row < 0 || term->row >= s->n_rows)
-        return psc_fail(error, PSC_ERROR_INPUT,
-            "term %d of the metric: row %d does not exist; the run has rows 0 to %d", (int)i,
-            (int)term->row, (int)s->n_rows - 1);
-    if (!isfinite(term->weight))
-        return psc_fail(
-            error, PSC_ERROR_INPUT, "term %d of the metric: its weight is not finite", (int)i);
-    if (term->kind == PSC_METRIC_KL) {
-        for (int32_t t = 0; term->logits && t < n_vocab; t++)
-            if (!isfinite(term->logits[t]))
-                return psc_fail(error, PSC_ERROR_INPUT,
-                    "term %d of the metric: logit %d of the other run is not finite", (int)i,
-                    (int)t);
-        if (term->logits) return PSC_OK;
-        return psc_fail(
-            error, PSC_ERROR_INPUT, "term %d of the metric: a divergence needs logits", (int)i);
-    }
-    if (term->token < -1 || term->token >= n_vocab)
-        return psc_fail(error, PSC_ERROR_INPUT,
-            "term %d of the metric: token id %d is out of range; ids are 0 to %d", (int)i,
-            (int)term->token, (int)n_vocab - 1);
-    if (term->token == -1 && (term->target < -1 || term->target >= s->targets.n))
-        return psc_fail(error, PSC_ERROR_INPUT,
-            "term %d of the metric: target %d is out of range; the number of targets is %d", (int)i,
-            (int)term->target, (int)s->targets.n);
-    return PSC_OK;
-}
-
-static psc_status check_metric(const psc_session *s, psc_error *error) {
-    const psc_metric *metric = s->run_options->metric;
-    const size_t least = offsetof(psc_metric, value);
-    if (metric->struct_size < least || metric->n_terms < 1 || metric->n_terms > MOST_TERMS ||
-        !metric->terms)
-        return psc_fail(error, PSC_ERROR_INPUT,
-            "a metric has 1 to %d terms, not %d, and begins with PSC_METRIC_INIT", MOST_TERMS,
-            (int)metric->n_terms);
-    if (metric->terms->struct_size < sizeof(psc_metric_term))
-        return psc_fail(error, PSC_ERROR_INPUT,
-            "a metric's term has struct_size %u, less than %zu; begin with PSC_METRIC_TERM_INIT",
-            (unsigned)metric->terms->struct_size, sizeof(psc_metric_term));
-    psc_status status = PSC_OK;
-    for (int32_t i = 0; i < metric->n_terms && status == PSC_OK; i++) {
-        const psc_metric_term term = term_at(metric, i);
-        status = check_term(s, &term, i, error);
-    }
-    return status;
-}
-
 static bool recomputes(const psc_metric *metric) {
     const size_t end = offsetof(psc_metric, recompute) + sizeof metric->recompute;
     return metric->struct_size >= end && metric->recompute;

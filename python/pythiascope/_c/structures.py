@@ -2518,55 +2518,6 @@ class psc_copy(ctypes.Structure):
             setattr(self, member, value)
 
 
-
-class psc_metric_term(ctypes.Structure):
-    struct_size: int
-    kind: int
-    row: int
-    token: int
-    target: int
-    weight: float
-    logits: Address
-    _fields_ = (
-        ("struct_size", ctypes.c_uint32),
-        ("kind", ctypes.c_int32),
-        ("row", ctypes.c_int32),
-        ("token", ctypes.c_int32),
-        ("target", ctypes.c_int32),
-        ("weight", ctypes.c_double),
-        ("logits", ctypes.c_void_p),
-    )
-
-    def __init__(self, **values: Any) -> None:
-        super().__init__()
-        self.struct_size = ctypes.sizeof(psc_metric_term)
-        self.weight = 1.0
-        for member, value in values.items():
-            setattr(self, member, value)
-
-
-
-class psc_metric(ctypes.Structure):
-    struct_size: int
-    n_terms: int
-    terms: Any
-    value: Any
-    recompute: int
-    _fields_ = (
-        ("struct_size", ctypes.c_uint32),
-        ("n_terms", ctypes.c_int32),
-        ("terms", ctypes.POINTER(psc_metric_term)),
-        ("value", ctypes.POINTER(ctypes.c_double)),
-        ("recompute", ctypes.c_int32),
-    )
-
-    def __init__(self, **values: Any) -> None:
-        super().__init__()
-        self.struct_size = ctypes.sizeof(psc_metric)
-        for member, value in values.items():
-            setattr(self, member, value)
-
-
 psc_run_options_stop = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
 
 
