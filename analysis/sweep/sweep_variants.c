@@ -114,6 +114,13 @@ static psc_change *put_change(batch *b, const place *at, int32_t begin, int32_t 
         c->stride = s->source.rows.width;
     }
     return c;
+    .layer = l, .sequence = s->run_rows[0].sequence, .row_begin = first + r, .row_end = first + end,
+    .head = h, .key = j
+};
+put_values(s, c, l, h, r, j);
+b->variants[b->n] = (psc_variant){sizeof(psc_variant), 1, c, 0, NULL};
+s->cells[b->n++] = cell;
+return b->n == VARIANTS_A_CALL ? flush(b) : 0;
 }
 
 /* Patches: a change for each stretch of rows whose source rows are neighbors too. */

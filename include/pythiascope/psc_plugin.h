@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "psc_dictionary.h"
+#include "psc_edges.h"
 #include "psc_error.h"
 #include "psc_metric.h"
 #include "psc_reductions.h"
@@ -247,10 +248,11 @@ typedef struct psc_change {
 
 typedef struct psc_variant {
     uint32_t struct_size;
-    int32_t n_changes;         /* at least 1 */
+    int32_t n_changes;         /* at least 1; 0 with edges */
     const psc_change *changes; /* all of one sequence */
     int32_t row_end;           /* only rows with position < row_end are computed and shown, and may
                                   change; 0: to the end of the sequence */
+    const psc_edges *edges;    /* psc_edges.h; null: none */
 } psc_variant;
 
 /* Receives the logits of one variant's rows, valid during the call; nonzero ends host->variants.

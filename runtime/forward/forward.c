@@ -314,6 +314,8 @@ psc_status psc_forward_chunk(
     for (int32_t r = 0; r < n_rows; r++) f->n_keys[r] = rows[r].position + 1;
     psc_forward_tile(f);
     psc_status status = first_residual(f);
+    if (status == PSC_OK && pass->edges) psc_forward_edges_begin(f);
     if (status == PSC_OK) status = layers(f);
+    if (status == PSC_OK && pass->edges) psc_forward_edges_logits(f);
     return status == PSC_OK && !pass->ends_early ? logits(f) : status;
 }

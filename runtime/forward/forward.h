@@ -8,6 +8,7 @@
 #include "destinations.h"
 #include "kv_cache.h"
 #include "model.h"
+#include "psc_edges.h"
 #include "registry.h"
 #include "team.h"
 
@@ -53,6 +54,30 @@ typedef struct psc_prefix {
     const int32_t *sequences, *lengths; /* [sequences of the pass] */
 } psc_prefix;
 
+/* A pass in which some receivers read senders of another run (psc_edges.h). It is one chunk, and no
+ * subscriber selects a LayerNorm's points. Buffers and marks belong to the caller. */
+typedef struct psc_edge_pass {
+    psc_edge_shape shape;
+    const psc_edges *const *edges; /* [sequences of the pass] */
+    const int32_t *other_row;      /* [n_rows] row of edges->other; -1: nothing is patched */
+    const int32_t *own_row;        /* [n_rows] row of edges->own */
+    const bool
+        *apart; /* [L + 1] whether a receiver of the layer (at last: the logits) has a patch */
+    const bool
+        *listed; /* [1 + L] whether a sum has a term of the embedding, of the layer's senders */
+    float *differences; /* [n_rows, senders, N] the other run's writes minus this pass's */
+    float *inputs;      /* [rows_together, 3H, N] what the heads of a layer read */
+    int32_t rows_together;
+} psc_edge_pass;
+
+/* Whether the senders that a receiver's sum names are the patched ones, which are at most half of
+ * its n; otherwise it names the others. */
+static inline bool psc_edge_sums_patched(const uint8_t *patched, int32_t n) {
+    int32_t count = 0;
+    for (int32_t u = 0; u < n; u++) count += patched[u] != 0;
+    return 2 * count <= n;
+}
+
 /* The start of a pass and the sink of its logits. Zeroed: from the embedding, without a sink. */
 typedef struct psc_pass {
     int32_t
@@ -62,6 +87,7 @@ typedef struct psc_pass {
                            the embedding */
     psc_logits_sink sink;
     const psc_prefix *prefix;       /* null: sequences continue the pass's own cache */
+    const psc_edge_pass *edges;     /* null: receivers read the residual */
     const psc_destinations *copies; /* null: none */
     int (*stop)(void *payload); /* nullable; called before each layer; nonzero ends the pass with
                                        PSC_ERROR_CANCELLED */

@@ -186,6 +186,20 @@ void psc_forward_prefix_scores(
 void psc_forward_prefix_values(
     const psc_forward *f, const psc_attention *tile, int32_t first, int32_t head, float *chains);
 
+/* --- forward_edges.c: a pass with edges --- */
+
+/* At the start: the differences of the senders before the first layer. */
+void psc_forward_edges_begin(psc_forward *f);
+/* q, k and v of a layer, each head's from an input of its own; x has no pending terms. */
+void psc_forward_edges_heads(psc_forward *f);
+/* y2, what the MLP's first matmul reads; x as its norm would read it, without pending terms. */
+void psc_forward_edges_mlp(psc_forward *f);
+/* x before the final norm as the logits read it. */
+void psc_forward_edges_logits(psc_forward *f);
+/* After attention and after W_out: the differences of the layer's heads and of its MLP. */
+void psc_forward_edges_take_heads(psc_forward *f);
+void psc_forward_edges_take_mlp(psc_forward *f);
+
 /* --- forward_layer.c --- */
 
 /* One layer of the row set: x -> x, perhaps with pending terms. */

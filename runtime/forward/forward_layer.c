@@ -19,6 +19,7 @@
 typedef struct layer_plan {
     const psc_layer *layer;
     bool parallel;
+    bool apart;        /* receivers read sums of their own (psc_edge_pass) */
     bool mlp_early;    /* LN2 beside LN1 and W_in beside W_Q, W_K, W_V: both read the same x */
     bool heads_shown;  /* q, k or v is requested, rotated or not */
     bool heads_inside; /* the tasks of q, k and v rotate them and put them into the cache */
@@ -53,11 +54,12 @@ static layer_plan plan_layer(const psc_forward *f) {
     layer_plan plan = {
         .layer = &f->model->layers[f->layer], .parallel = f->model->config.parallel_residual};
     plan.partial = last && f->ends_inside;
-    plan.mlp_early =
-        plan.parallel && !plan.partial && !wants_any(f, norms, sizeof norms / sizeof *norms);
+    plan.apart = f->pass->edges && f->pass->edges->apart[f->layer];
+    plan.mlp_early = plan.parallel && !plan.partial && !plan.apart &&
+                     !wants_any(f, norms, sizeof norms / sizeof *norms);
     plan.heads_shown = wants_any(f, heads, sizeof heads / sizeof *heads);
-    plan.heads_inside = f->d_head % PSC_LANES == 0 && !heads_apart(f);
-    plan.shrinks = last && plan.heads_inside && !wants_any(f, heads, 4);
+    plan.heads_inside = f->d_head % PSC_LANES == 0 && !plan.apart && !heads_apart(f);
+    plan.shrinks = last && plan.heads_inside && !wants_any(f, heads, 4) && !f->pass->edges;
     plan.pre = psc_forward_wants(f, PSC_HOOK_MLP_PRE);
     plan.gelu_apart = psc_forward_edits(f, PSC_HOOK_MLP_PRE);
     plan.sum_apart = psc_forward_edits(f, PSC_HOOK_RESULT);
@@ -153,9 +155,8 @@ static psc_status show_mlp(psc_forward *f, const layer_plan *plan) {
 
 /* --- before attention ------------------------------------------------------------------------- */
 
-/* q, k, v and, if planned, the MLP's first matmul; keys and values go into the cache. The row set
- * may shrink after k and v. */
-static psc_status attention_inputs(psc_forward *f, const layer_plan *plan) {
+/* q, k, v and, if planned, the MLP's first matmul. The row set may shrink after k and v. */
+static psc_status head_inputs(psc_forward *f, const layer_plan *plan) {
     static const psc_finish_fn finish[3] = {
         psc_forward_finish_q, psc_forward_finish_k, psc_forward_finish_v};
     static const psc_finish_fn prepare[3] = {NULL, psc_forward_prepare_k, psc_forward_prepare_v};
@@ -180,8 +181,18 @@ static psc_status attention_inputs(psc_forward *f, const layer_plan *plan) {
         n++;
     }
     if (plan->mlp_early) status = mlp_in_job(f, plan, &jobs[n++]);
-    if (status != PSC_OK) return status;
-    psc_forward_run(f, jobs, n);
+    if (status == PSC_OK) psc_forward_run(f, jobs, n);
+    return status;
+}
+
+/* q, k and v are shown; keys and values go into the cache. */
+static psc_status attention_inputs(psc_forward *f, const layer_plan *plan) {
+    psc_status status = PSC_OK;
+    if (plan->apart)
+        psc_forward_edges_heads(f);
+    else
+        status = head_inputs(f, plan);
+    if (status != PSC_OK || f->n_rows == 0) return status;
     if (!plan->heads_inside) {
         status = psc_forward_show_heads(f, PSC_HOOK_Q, f->q);
         if (status == PSC_OK) status = psc_forward_show_heads(f, PSC_HOOK_K, f->k);
@@ -238,8 +249,13 @@ static psc_status show_attention_output(psc_forward *f, const layer_plan *plan, 
 static psc_status mlp_input(psc_forward *f, const layer_plan *plan) {
     psc_job job;
     const psc_layer_norm *ln = &plan->layer->ln2;
-    psc_status status =
-        psc_forward_norm(f, 1, &ln, &f->y2, PSC_HOOK_LN2_SCALE, PSC_HOOK_LN2_NORMALIZED);
+    psc_status status = PSC_OK;
+    if (plan->apart) {
+        psc_forward_settle(f);
+        psc_forward_edges_mlp(f);
+    } else {
+        status = psc_forward_norm(f, 1, &ln, &f->y2, PSC_HOOK_LN2_SCALE, PSC_HOOK_LN2_NORMALIZED);
+    }
     if (status == PSC_OK) status = mlp_in_job(f, plan, &job);
     if (status == PSC_OK) psc_forward_run(f, &job, 1);
     return status;
@@ -271,9 +287,9 @@ psc_status psc_forward_layer(psc_forward *f) {
     const layer_plan plan = plan_layer(f);
     const psc_layer_norm *ln[2] = {&plan.layer->ln1, &plan.layer->ln2};
     float *y[2] = {f->y1, f->y2};
-    if (psc_forward_wants(f, PSC_HOOK_RESID_PRE)) psc_forward_settle(f);
+    if (plan.apart || psc_forward_wants(f, PSC_HOOK_RESID_PRE)) psc_forward_settle(f);
     psc_status status = psc_forward_show_rows(f, PSC_HOOK_RESID_PRE, f->x, f->n, f->ld_n);
-    if (status == PSC_OK)
+    if (status == PSC_OK && !plan.apart)
         status = psc_forward_norm(
             f, plan.mlp_early ? 2 : 1, ln, y, PSC_HOOK_LN1_SCALE, PSC_HOOK_LN1_NORMALIZED);
     if (status == PSC_OK && plan.partial && !plan.heads_shown) return PSC_OK;
@@ -281,7 +297,9 @@ psc_status psc_forward_layer(psc_forward *f) {
     if (status == PSC_OK && (f->n_rows == 0 || plan.partial)) return PSC_OK;
     if (status == PSC_OK) status = psc_forward_attention(f);
     if (status == PSC_OK) status = psc_forward_show_heads(f, PSC_HOOK_Z, f->z);
+    if (status == PSC_OK && f->pass->edges) psc_forward_edges_take_heads(f);
     if (status == PSC_OK) status = outputs(f, &plan);
+    if (status == PSC_OK && f->pass->edges) psc_forward_edges_take_mlp(f);
     if (status == PSC_OK && psc_forward_wants(f, PSC_HOOK_RESID_POST)) psc_forward_settle(f);
     if (status != PSC_OK) return status;
     return psc_forward_show_rows(f, PSC_HOOK_RESID_POST, f->x, f->n, f->ld_n);

@@ -47,6 +47,7 @@ struct psc_variants {
     psc_row *first; /* [most_rows] the rows that the first layer changes, */
     float *changed; /* [most_rows, N] and their residual */
     bool all_logits;
+    psc_edge_buffers edges;
 };
 
 void psc_host_drop_variants(psc_context *context) {
@@ -56,6 +57,7 @@ void psc_host_drop_variants(psc_context *context) {
     psc_registry_close(&v->registry);
     psc_kv_cache_close(&v->cache);
     psc_kv_cache_close(&v->own);
+    psc_edge_buffers_free(&v->edges);
     free(v->rows);
     psc_aligned_free(v->resid);
     free(v->wanted);
@@ -161,6 +163,24 @@ static void copy_prefix(
     h->copied = positions;
 }
 
+/* The residual that the variant begins with, from row `to` of the batch on. After the last layer
+ * only the plugin has it, which then gave it with the edges. */
+static psc_status copy_residual(
+    psc_context *context, const psc_variant *variant, const psc_variant_span *span, int32_t to) {
+    psc_variants *v = context->variants;
+    const size_t n = (size_t)context->session->model->info.d_model;
+    psc_event resid;
+    const float *from = NULL;
+    if (variant->edges && variant->edges->own)
+        from = variant->edges->own->resid_pre[span->first_layer];
+    else if (psc_host_fetch(context, v->retained, span->first_layer, &resid) == 0)
+        from = resid.tensor.data;
+    if (!from) return PSC_ERROR_STATE;
+    memcpy(v->resid + (size_t)to * n, from + (size_t)span->row_begin * n,
+        (size_t)span->n_rows * n * sizeof(float));
+    return PSC_OK;
+}
+
 /* Adds variant `number` to the batch, its rows after those that the batch has. */
 static psc_status add_to_batch(psc_context *context, psc_variant_batch *batch,
     const psc_variant *variant, int32_t number, const psc_variant_span *span, bool all_logits) {
@@ -186,14 +206,8 @@ static psc_status add_to_batch(psc_context *context, psc_variant_batch *batch,
         v->rows[n_rows + r].sequence = index;
         v->wanted[n_rows + r] = all_logits || r + 1 == span->n_rows;
     }
-    psc_event resid;
-    if (psc_host_fetch(context, v->retained, span->first_layer, &resid) != 0)
-        return PSC_ERROR_STATE;
-    size_t n = (size_t)resid.tensor.shape[1];
-    memcpy(v->resid + (size_t)n_rows * n, resid.tensor.data + (size_t)span->row_begin * n,
-        (size_t)span->n_rows * n * sizeof(float));
     batch->n_rows += span->n_rows;
-    return PSC_OK;
+    return copy_residual(context, variant, span, n_rows);
 }
 
 /* Shows each variant's logits to the plugin. */
@@ -305,10 +319,15 @@ static psc_status run_batch(
         status = psc_kv_cache_open(
             &v->own, 1, info->n_layers, info->n_heads, info->d_head, ROWS_TOGETHER, 0, error);
     const psc_prefix prefix = {context->session->cache, v->own, v->sequences, v->lengths};
-    psc_pass pass = {.first_layer = batch->first_layer,
+    psc_pass pass = {.first_layer = batch->first_layer, psc_edge_pass edges;
+    const psc_pass pass = {.first_layer = batch->first_layer,
         .resid = batch->first_layer > 0 ? v->resid : NULL,
         .sink = {v->wanted, v->logits},
-        .prefix = batch->shares ? &prefix : NULL};
+        .prefix = batch->shares ? &prefix : NULL,
+        .edges = batch->edges ? &edges : NULL};
+    if (status == PSC_OK && batch->edges)
+        status =
+            psc_edge_buffers_fill(&v->edges, context->session, batch, v->most_rows, &edges, error);
     if (status == PSC_OK) status = psc_variant_subscribe(v->registry, context, batch, error);
     if (status == PSC_OK) status = run_first_layer(context, batch, &pass, error);
     if (status == PSC_OK)
@@ -338,12 +357,16 @@ static int refuse_early(psc_context **given) {
 }
 
 /* Whether a variant of this span can go through the pass with the batch, which is not empty. */
-static bool joins(
-    const psc_variants *v, const psc_variant_batch *batch, const psc_variant_span *span) {
+static bool joins(const psc_context *context, const psc_variant_batch *batch,
+    const psc_variant_span *span, bool edges) {
+    const psc_variants *v = context->variants;
     const int32_t slots = batch->shares ? ROWS_TOGETHER : v->n_slots;
-    const int32_t rows = batch->shares ? ROWS_TOGETHER : v->most_rows;
-    return span->first_layer == batch->first_layer && batch->shares == (span->n_rows <= FEW_ROWS) &&
-           batch->n_slots < slots && batch->n_rows + span->n_rows <= rows;
+    int32_t rows = batch->shares ? ROWS_TOGETHER : v->most_rows;
+    if (edges && rows > psc_edge_rows_together(context->session))
+        rows = psc_edge_rows_together(context->session);
+    return batch->edges == edges && span->first_layer == batch->first_layer &&
+           batch->shares == (span->n_rows <= FEW_ROWS) && batch->n_slots < slots &&
+           batch->n_rows + span->n_rows <= rows;
 }
 
 /* Takes variants from *next on that can go through the pass together, as many as fit; computes and
@@ -358,7 +381,9 @@ static int next_batch(psc_context *context, int32_t n, const psc_variant *varian
         const psc_variant variant = psc_variant_at(variants, *next);
         psc_status status = psc_variant_check(context, *next, &variant, &span);
         if (status != PSC_OK) return status;
-        if (batch.n_slots > 0 && !joins(v, &batch, &span)) break;
+        const bool edges = variant.edges != NULL;
+        if (batch.n_slots > 0 && !joins(context, &batch, &span, edges)) break;
+        batch.edges = edges;
         batch.first_layer = span.first_layer;
         batch.shares = span.n_rows <= FEW_ROWS;
         status = add_to_batch(context, &batch, &variant, *next, &span, all_logits);

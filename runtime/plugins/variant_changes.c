@@ -43,8 +43,7 @@ static const char *fault_of_value(const psc_change *c) {
     return NULL;
 }
 
-/* The run's rows of a sequence: returns the first's index and sets *n. */
-static int32_t rows_of(const psc_session *s, int32_t sequence, int32_t *n) {
+int32_t psc_variant_rows(const psc_session *s, int32_t sequence, int32_t *n) {
     int32_t first = 0;
     while (first < s->n_rows && s->rows[first].sequence != sequence) first++;
     *n = 0;
@@ -97,12 +96,18 @@ psc_status psc_variant_check(
         return psc_host_fail(context, PSC_ERROR_INPUT,
             "variants: variant %d: its struct_size is %u; at least %u are required", (int)number,
             (unsigned)variant->struct_size, (unsigned)PSC_VARIANT_BYTES);
+    if (variant->edges) {
+        const char *fault = psc_variant_edges_check(s, variant, out);
+        if (!fault) return PSC_OK;
+        return psc_host_fail(
+            context, PSC_ERROR_INPUT, "variants: variant %d: %s", (int)number, fault);
+    }
     if (variant->n_changes < 1 || !variant->changes)
         return psc_host_fail(
             context, PSC_ERROR_INPUT, "variants: variant %d has no changes", (int)number);
     int32_t first = INT32_MAX, n;
     *out = (psc_variant_span){.sequence = variant->changes[0].sequence, .first_layer = INT32_MAX};
-    const int32_t begin = rows_of(s, out->sequence, &n);
+    const int32_t begin = psc_variant_rows(s, out->sequence, &n);
     const int32_t position = n > 0 ? s->rows[begin].position : 0, end = position + n;
     const int32_t row_end = variant->row_end ? variant->row_end : end;
     if (row_end < 0 || row_end > end)

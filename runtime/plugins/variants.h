@@ -1,5 +1,5 @@
 /* Variants of a run: the meaning of a change, and a batch of changed runs.
- * Private to host_variants.c, variants_shared.c, variant_changes.c and gradients.h.
+ * Private to host_variants.c, variants_shared.c, variant_changes.c, variant_edges.c and gradients.h.
  * Threads: the session's thread.
  * Ownership: a batch borrows the variants; psc_variants (host_variants.c) owns the buffers. */
 #ifndef VARIANTS_H
@@ -29,6 +29,9 @@ typedef struct psc_variant_span {
 /* The caller's variant `index`: its structures may be shorter or longer than this host's. */
 psc_variant psc_variant_at(const psc_variant *variants, int32_t index);
 
+/* The run's rows of a sequence: returns the first's index and sets *n. */
+int32_t psc_variant_rows(const psc_session *s, int32_t sequence, int32_t *n);
+
 /* Sets *out; an invalid change is an error that names the variant. */
 psc_status psc_variant_check(
     psc_context *context, int32_t number, const psc_variant *variant, psc_variant_span *out);
@@ -43,6 +46,7 @@ typedef struct psc_variant_batch {
     int32_t n_rows;          /* of all slots */
     int32_t first_layer, n_layers;
     bool shares; /* the slots read the run's own keys and values before their rows */
+    bool edges;  /* every slot has edges; else none has */
 } psc_variant_batch;
 
 /* How many of the slot's rows, from its first on, leave the batch's first layer changed: all of
@@ -53,6 +57,27 @@ int32_t psc_variant_first_rows(const psc_variant_batch *batch, const psc_variant
  * their payload. */
 psc_status psc_variant_subscribe(
     psc_registry *registry, psc_context *context, const psc_variant_batch *batch, psc_error *error);
+
+/* --- variant_edges.c ------------------------------------------------------------------------- */
+/* What the passes of variants with edges need; zeroed: nothing yet. */
+typedef struct psc_edge_buffers {
+    float *memory, *inputs, *differences;
+    uint64_t bytes;
+    void *marks;
+    const psc_edges **edges;
+    int32_t *other_row, *own_row;
+    bool *apart, *listed;
+} psc_edge_buffers;
+
+/* Sets *out for a variant with edges; returns what is wrong with it, or null. */
+const char *psc_variant_edges_check(
+    const psc_session *s, const psc_variant *variant, psc_variant_span *out);
+/* Rows of a batch of several variants with edges. */
+int32_t psc_edge_rows_together(const psc_session *s);
+/* A pass over the batch, of at most most_rows rows, the same in every call. */
+psc_status psc_edge_buffers_fill(psc_edge_buffers *b, const psc_session *s,
+    const psc_variant_batch *batch, int32_t most_rows, psc_edge_pass *out, psc_error *error);
+void psc_edge_buffers_free(psc_edge_buffers *b);
 
 /* --- host_variants.c ------------------------------------------------------------------------- */
 /* Computes the variants begin..end-1 and shows each to fn; nonzero after a failure. */

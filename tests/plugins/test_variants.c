@@ -77,7 +77,8 @@ static psc_change change(int kind, psc_point point, int layer, int begin, int en
 static void add(psc_change a, const psc_change *b) {
     changes[n_variants][0] = a;
     if (b) changes[n_variants][1] = *b;
-    variants[n_variants] = (psc_variant){sizeof(psc_variant), b ? 2 : 1, changes[n_variants], 0};
+    variants[n_variants] =
+        (psc_variant){sizeof(psc_variant), b ? 2 : 1, changes[n_variants], 0, NULL};
     n_variants++;
 }
 

@@ -1,0 +1,185 @@
+/* Variants with edges (psc_edges.h): checked against the run, and the buffers of a pass of theirs.
+ *
+ *   differences [rows of the batch, senders, N] + inputs [INPUT_ROWS, 3H, N]
+ *
+ * A variant begins at the first layer with a patched receiver if the run's own writes are given, else
+ * at layer 0. */
+#include "variants.h"
+
+#include <string.h>
+
+#define DIFFERENCE_BYTES ((uint64_t)256 << 20) /* of a batch, unless one variant needs more */
+#define INPUT_ROWS 64
+
+static psc_edge_shape shape_of(const psc_session *s) {
+    const psc_model_info *info = &s->model->info;
+    return (psc_edge_shape){info->n_layers, info->n_heads, info->parallel_residual};
+}
+
+/* --- checking -------------------------------------------------------------------------------- */
+
+static bool writes_complete(const psc_writes *w, bool parallel) {
+    return w->struct_size >= sizeof *w && w->struct_size <= PSC_MOST_STRUCTURE && w->n_rows > 0 &&
+           w->embed && w->z && w->mlp_out && w->resid_pre && (parallel || w->resid_mid);
+}
+
+static const char *fault_of_edges(const psc_variant *variant, bool parallel) {
+    const psc_edges *e = variant->edges;
+    if (e->struct_size < sizeof *e || e->struct_size > PSC_MOST_STRUCTURE)
+        return "the struct_size of its edges is not that of psc_edges";
+    if (variant->n_changes != 0) return "a variant with edges cannot have changes";
+    if (!e->patched || !e->other) return "its edges need patched and other";
+    if (!writes_complete(e->other, parallel) || (e->own && !writes_complete(e->own, parallel)))
+        return "the writes of its edges are not complete";
+    return NULL;
+}
+
+static const char *fault_of_rows(
+    const psc_session *s, const psc_edges *e, int32_t begin, int32_t n) {
+    for (int32_t i = 0; i < n; i++) {
+        const int32_t other = e->other_row ? e->other_row[i] : s->rows[begin + i].index;
+        if (other < -1 || other >= e->other->n_rows) return "a row has no row of the other run";
+    }
+    if (e->own && begin + n > e->own->n_rows) return "the run's own writes have too few rows";
+    return NULL;
+}
+
+/* The first layer with a patched receiver; n_layers: at most the logits are patched. */
+static int32_t first_patched(const psc_edge_shape *shape, const uint8_t *patched) {
+    const int64_t end = psc_edge_first(shape, psc_edge_receivers(shape, shape->n_layers));
+    int64_t edge = 0;
+    while (edge < end && !patched[edge]) edge++;
+    int32_t layer = 0;
+    while (layer < shape->n_layers &&
+           edge >= psc_edge_first(shape, psc_edge_receivers(shape, layer + 1)))
+        layer++;
+    return layer;
+}
+
+const char *psc_variant_edges_check(
+    const psc_session *s, const psc_variant *variant, psc_variant_span *out) {
+    const psc_edge_shape shape = shape_of(s);
+    const psc_edges *e = variant->edges;
+    const char *fault = fault_of_edges(variant, shape.parallel_residual);
+    if (fault) return fault;
+    int32_t n;
+    const int32_t begin = psc_variant_rows(s, e->sequence, &n);
+    if (n == 0) return "the run has no rows of its sequence";
+    const int32_t position = s->rows[begin].position;
+    const int32_t end = variant->row_end ? variant->row_end : position + n;
+    if (end > position + n || e->row_begin < position || e->row_begin >= end)
+        return "its rows are not in the run";
+    *out = (psc_variant_span){.sequence = e->sequence,
+        .row_begin = begin + e->row_begin - position,
+        .n_rows = end - e->row_begin,
+        .first_layer = e->own ? first_patched(&shape, e->patched) : 0};
+    return fault_of_rows(s, e, out->row_begin, out->n_rows);
+}
+
+/* --- buffers --------------------------------------------------------------------------------- */
+
+void psc_edge_buffers_free(psc_edge_buffers *b) {
+    psc_aligned_free(b->memory);
+    psc_aligned_free(b->marks);
+    *b = (psc_edge_buffers){0};
+}
+
+/* Bytes of a row's differences. */
+static uint64_t row_bytes(const psc_session *s) {
+    const psc_edge_shape shape = shape_of(s);
+    return (uint64_t)psc_edge_senders(&shape, shape.n_layers) * (uint64_t)s->model->info.d_model *
+           sizeof(float);
+}
+
+int32_t psc_edge_rows_together(const psc_session *s) {
+    const uint64_t rows = DIFFERENCE_BYTES / row_bytes(s);
+    return rows < INT32_MAX ? (int32_t)rows : INT32_MAX;
+}
+
+static psc_status open_memory(
+    psc_edge_buffers *b, const psc_session *s, int32_t n_rows, psc_error *error) {
+    const psc_model_info *info = &s->model->info;
+    const uint64_t inputs = (uint64_t)INPUT_ROWS * 3 * (uint64_t)info->n_heads *
+                            (uint64_t)info->d_model * sizeof(float);
+    const uint64_t bytes = (uint64_t)n_rows * row_bytes(s) + inputs;
+    const uint64_t cap = s->options.retained_cap, used = s->retained_bytes;
+    if (b->bytes >= bytes) return PSC_OK;
+    if (used > cap || bytes > cap - used)
+        return psc_fail(error, PSC_ERROR_MEMORY,
+            "patched edges of %d rows need %llu bytes; %llu are already retained and the cap (retained_cap) is %llu",
+            (int)n_rows, (unsigned long long)bytes, (unsigned long long)used,
+            (unsigned long long)cap);
+    psc_aligned_free(b->memory);
+    b->bytes = 0;
+    b->memory = psc_aligned_alloc(bytes);
+    if (!b->memory)
+        return psc_fail(error, PSC_ERROR_MEMORY,
+            "not enough memory for the edges of %d rows (%llu bytes)", (int)n_rows,
+            (unsigned long long)bytes);
+    b->bytes = bytes;
+    b->inputs = b->memory;
+    b->differences = b->memory + inputs / sizeof(float);
+    return PSC_OK;
+}
+
+/* [L + 1] apart, [1 + L] listed, [rows] other_row, own_row, [slots] edges. */
+static psc_status open_marks(
+    psc_edge_buffers *b, int32_t n_layers, int32_t rows, psc_error *error) {
+    const size_t layers = (size_t)n_layers + 1, n = (size_t)rows;
+    if (b->marks) return PSC_OK;
+    b->marks = psc_aligned_alloc(
+        n * (sizeof *b->edges + 2 * sizeof *b->other_row) + 2 * layers * sizeof *b->apart);
+    if (!b->marks) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for edges");
+    b->edges = b->marks;
+    b->other_row = (int32_t *)(b->edges + n);
+    b->own_row = b->other_row + n;
+    b->apart = (bool *)(b->own_row + n);
+    b->listed = b->apart + layers;
+    return PSC_OK;
+}
+
+/* Marks what the receivers of a layer (n_layers: the logits) read. */
+static void mark_layer(
+    psc_edge_buffers *b, const psc_edge_shape *shape, const uint8_t *patched, int32_t layer) {
+    const int32_t first = psc_edge_receivers(shape, layer);
+    const int32_t end = layer < shape->n_layers ? psc_edge_receivers(shape, layer + 1) : first + 1;
+    for (int32_t r = first; r < end; r++) {
+        const uint8_t *of = patched + psc_edge_first(shape, r);
+        const int32_t n = psc_edge_reads(shape, r);
+        const bool sums_patched = psc_edge_sums_patched(of, n);
+        for (int32_t u = 0; u < n; u++) {
+            if (of[u]) b->apart[layer] = true;
+            if ((of[u] != 0) == sums_patched)
+                b->listed[u == 0 ? 0 : 1 + (u - 1) / (shape->n_heads + 1)] = true;
+        }
+    }
+}
+
+psc_status psc_edge_buffers_fill(psc_edge_buffers *b, const psc_session *s,
+    const psc_variant_batch *batch, int32_t most_rows, psc_edge_pass *out, psc_error *error) {
+    const psc_edge_shape shape = shape_of(s);
+    psc_status status = open_memory(b, s, batch->n_rows, error);
+    if (status == PSC_OK) status = open_marks(b, shape.n_layers, most_rows, error);
+    if (status != PSC_OK) return status;
+    memset(b->apart, 0, 2 * ((size_t)shape.n_layers + 1) * sizeof *b->apart);
+    for (int32_t i = 0, r = 0; i < batch->n_slots; i++) {
+        const psc_variant_slot *slot = &batch->slots[i];
+        const psc_edges *e = b->edges[i] = slot->variant.edges;
+        for (int32_t k = 0; k < slot->n_rows; k++, r++) {
+            b->own_row[r] = slot->row_begin + k;
+            b->other_row[r] = e->other_row ? e->other_row[k] : s->rows[slot->row_begin + k].index;
+        }
+        for (int32_t l = batch->first_layer; l <= shape.n_layers; l++)
+            mark_layer(b, &shape, e->patched, l);
+    }
+    *out = (psc_edge_pass){.shape = shape,
+        .edges = b->edges,
+        .other_row = b->other_row,
+        .own_row = b->own_row,
+        .apart = b->apart,
+        .listed = b->listed,
+        .differences = b->differences,
+        .inputs = b->inputs,
+        .rows_together = INPUT_ROWS};
+    return PSC_OK;
+}

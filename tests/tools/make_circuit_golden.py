@@ -1,0 +1,192 @@
+#!/usr/bin/env python3
+"""Golden logits of runs in which some edges carry another prompt's values, in float64.
+
+    tests/tools/make_circuit_golden.py          writes tests/golden/circuit/
+
+Each receiver (a head's q, k or v, an MLP, the logits) reads a sum of its own: what each sender writes in
+the current run, or, of patched edges, what it wrote on the other prompt. The same is done by hand with
+TransformerLens (use_split_qkv_input, use_attn_result, use_hook_mlp_in), which must agree within 2e-4.
+"""
+import math
+import pathlib
+
+try:
+    import numpy as np
+    import torch
+    from safetensors.numpy import save_file
+except ModuleNotFoundError as error:
+    need = f"{__file__}: needs the package {error.name}; pip install {error.name}"
+    raise SystemExit(need) from None
+
+from gptneox_float64 import Model
+from make_parity_golden import open_lens, open_transformers
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+GOLDEN = ROOT / "golden"
+TOKENS = [3, 17, 5, 79, 0, 41, 8, 60, 12, 12]
+OTHER = [3, 17, 44, 79, 1, 41, 9, 60, 30, 12]
+SHARES = (0, 13, 77, 154, 243, 256)  # of 256 edges, so many are patched
+MODELS = ("parallel_f32", "sequential_f32", "old_f16", "odd_sizes")
+
+
+def n_readable(config, layer, mid):
+    """Senders that a receiver of a layer reads: embed, then per layer the heads and the MLP."""
+    return 1 + layer * (config["n_heads"] + 1) + (config["n_heads"] if mid else 0)
+
+
+def receivers(config):
+    """(layer, kind, head) in the order of psc_edges.h; kind is q, k, v, mlp or logits."""
+    for layer in range(config["n_layers"]):
+        for kind in "qkv":
+            for head in range(config["n_heads"]):
+                yield layer, kind, head
+        yield layer, "mlp", -1
+    yield config["n_layers"], "logits", -1
+
+
+def draw(config, share, seed):
+    """{receiver: [senders] bool}, by the generator that the test has."""
+    state, out = seed, {}
+    for receiver in receivers(config):
+        mid = not config["parallel"] and receiver[1] == "mlp"
+        marks = []
+        for _ in range(n_readable(config, receiver[0], mid)):
+            state = (state * 1664525 + 1013904223) % 2**32
+            marks.append((state >> 16 & 255) < share)
+        out[receiver] = np.array(marks)
+    return out
+
+
+class Patched:
+    """One run; other: the senders' writes and biases of a run of the other prompt."""
+
+    def __init__(self, model, tokens, patched=None, other=None):
+        self.model, self.patched, self.other = model, patched, other
+        self.bias = np.zeros(model.config["d_model"])  # b_O of the layers so far
+        self.writes = [model.weights["embed_in.weight"][np.asarray(tokens)]]
+
+    def read(self, receiver):
+        values = self.writes
+        if self.patched is not None:
+            values = [o if p else w for w, o, p in
+                      zip(self.writes, self.other, self.patched[receiver])]
+        return sum(values) + self.bias
+
+    def norm(self, name, x):
+        return self.model.layer_norm(name, "", x, lambda _, value: value)
+
+    def heads(self, layer):
+        c, m = self.model.config, self.model
+        size, name = c["d_head"], f"layers.{layer}."
+        out = {}
+        for i, kind in enumerate("qkv"):
+            x = [self.norm(name + "input_layernorm", self.read((layer, kind, h)))
+                 for h in range(c["n_heads"])]
+            y = [m.linear(name + "attention.query_key_value", v).reshape(len(v), -1, 3 * size)
+                 [:, h, i * size:(i + 1) * size] for h, v in enumerate(x)]
+            out[kind] = np.stack(y, 1)
+        q, k = m.rotate(out["q"]), m.rotate(out["k"])
+        scores = np.einsum("qhd,khd->hqk", q, k) / math.sqrt(size)
+        scores[:, np.triu(np.ones(scores.shape[1:], bool), 1)] = -np.inf
+        e = np.exp(scores - scores.max(-1, keepdims=True))
+        z = np.einsum("hqk,khd->qhd", e / e.sum(-1, keepdims=True), out["v"])
+        by_head = m.weights[name + "attention.dense.weight"].reshape(c["d_model"], -1, size)
+        return np.einsum("qhd,nhd->hqn", z, by_head)
+
+    def run(self):
+        c, m = self.model.config, self.model
+
+        def mlp(layer):
+            x = self.norm(f"layers.{layer}.post_attention_layernorm",
+                          self.read((layer, "mlp", -1)))
+            return m.mlp(layer, x, lambda _, value: value)
+
+        for layer in range(c["n_layers"]):
+            heads = self.heads(layer)
+            bias = m.weights.get(f"layers.{layer}.attention.dense.bias", 0.0)
+            if c["parallel"]:
+                write = mlp(layer)
+                self.writes += [*heads, write]
+                self.bias = self.bias + bias
+            else:
+                self.writes += [*heads]
+                self.bias = self.bias + bias
+                self.writes.append(mlp(layer))
+        x = self.norm("final_layer_norm", self.read((c["n_layers"], "logits", -1)))
+        return x @ m.weights[m.unembed].T
+
+
+def by_hand(lens, patched, config):
+    """The same with TransformerLens's hooks, in float32."""
+    lens.cfg.use_split_qkv_input = lens.cfg.use_attn_result = lens.cfg.use_hook_mlp_in = True
+    lens.set_use_split_qkv_input(True)
+    lens.set_use_attn_result(True)
+    lens.set_use_hook_mlp_in(True)
+    heads = config["n_heads"]
+
+    def names():
+        yield "hook_embed", None
+        for layer in range(config["n_layers"]):
+            for head in range(heads):
+                yield f"blocks.{layer}.attn.hook_result", head
+            yield f"blocks.{layer}.hook_mlp_out", None
+
+    points = list(names())
+    wanted = {name for name, _ in points}
+    _, cache = lens.run_with_cache(torch.tensor([OTHER]), names_filter=lambda n: n in wanted)
+    now = {}
+
+    def difference(receiver):
+        total = 0
+        for (name, head), p in zip(points, patched[receiver]):
+            if p:
+                other, current = cache[name], now[name]
+                total = total + (other - current if head is None else
+                                 other[:, :, head] - current[:, :, head])
+        return total
+
+    def keep(value, hook):
+        now[hook.name] = value.clone()
+
+    def add_heads(layer, kind):
+        def edit(value, hook):
+            for h in range(heads):
+                value[:, :, h] = value[:, :, h] + difference((layer, kind, h))
+            return value
+        return edit
+
+    def add(receiver):
+        return lambda value, hook: value + difference(receiver)
+
+    hooks = [(name, keep) for name in wanted]
+    for layer in range(config["n_layers"]):
+        hooks += [(f"blocks.{layer}.hook_{kind}_input", add_heads(layer, kind)) for kind in "qkv"]
+        hooks.append((f"blocks.{layer}.hook_mlp_in", add((layer, "mlp", -1))))
+    last = config["n_layers"] - 1
+    hooks.append((f"blocks.{last}.hook_resid_post", add((config["n_layers"], "logits", -1))))
+    with torch.no_grad():
+        return lens.run_with_hooks(torch.tensor([TOKENS]), fwd_hooks=hooks)[0].numpy()
+
+
+def main():
+    (GOLDEN / "circuit").mkdir(exist_ok=True)
+    for name in MODELS:
+        folder = str(GOLDEN / "parity" / name)
+        model = Model(folder)
+        other = Patched(model, OTHER)
+        other_logits = other.run()
+        np.testing.assert_allclose(other_logits, model.forward(OTHER)["hook_logits"], atol=1e-9)
+        lens = open_lens(open_transformers(folder), model.config)
+        logits, worst = [], 0.0
+        for i, share in enumerate(SHARES):
+            patched = draw(model.config, share, 7 + i)
+            logits.append(Patched(model, TOKENS, patched, other.writes).run())
+            worst = max(worst, np.abs(by_hand(lens, patched, model.config) - logits[-1]).max())
+        print(f"{name}: TransformerLens by hand differs by {worst:.2g}")
+        assert worst < 2e-4
+        np.testing.assert_allclose(logits[-1], other_logits, atol=1e-9)
+        save_file({"logits": np.array(logits)}, GOLDEN / "circuit" / f"{name}.safetensors")
+
+
+if __name__ == "__main__":
+    main()
