@@ -118,6 +118,28 @@ static const float *other_residual(
     return rows + (size_t)row * n;
 }
 
+/* y = the sum of the terms d_u, [n, N], that patched selects, ascending; false: there is none. */
+static bool sum_terms(const psc_forward *f, float *y, const float *d, const uint8_t *patched,
+    int32_t n, bool sums_patched) {
+    const float *waiting = NULL; /* a term that the next one joins: (y + a) + b in one kernel */
+    bool any = false;
+    for (int32_t u = 0; u < n; u++) {
+        const float *term = d + (size_t)u * f->n;
+        if ((patched[u] != 0) != sums_patched) continue;
+        if (!any) {
+            memcpy(y, term, f->n * sizeof *y);
+            any = true;
+        } else if (waiting) {
+            f->kernels->add3(y, y, waiting, term, f->n);
+            waiting = NULL;
+        } else {
+            waiting = term;
+        }
+    }
+    if (waiting) f->kernels->add(y, y, waiting, f->n);
+    return any;
+}
+
 /* y = what a receiver reads at row r, before its LayerNorm. */
 static void sum_input(const psc_forward *f, float *y, int32_t receiver, size_t r) {
     const psc_edge_pass *e = f->pass->edges;
@@ -128,15 +150,7 @@ static void sum_input(const psc_forward *f, float *y, int32_t receiver, size_t r
     const bool sums_patched = e->other_row[r] < 0 || psc_edge_sums_patched(patched, n);
     const float *base =
         sums_patched ? own : other_residual(e, edges, receiver, e->other_row[r], f->n);
-    size_t terms = 0;
-    for (int32_t u = 0; u < n && e->other_row[r] >= 0; u++) {
-        if ((patched[u] != 0) != sums_patched) continue;
-        if (terms++ == 0)
-            memcpy(y, d + (size_t)u * f->n, f->n * sizeof *y);
-        else
-            f->kernels->add(y, y, d + (size_t)u * f->n, f->n);
-    }
-    if (terms == 0)
+    if (e->other_row[r] < 0 || !sum_terms(f, y, d, patched, n, sums_patched))
         memcpy(y, base, f->n * sizeof *y);
     else if (sums_patched)
         f->kernels->add(y, base, y, f->n);
