@@ -21,6 +21,7 @@ const psc_plugin *psc_builtin_means(void);
 const psc_plugin *psc_builtin_activations(void);
 const psc_plugin *psc_builtin_frozen(void);
 const psc_plugin *psc_builtin_graph(void);
+const psc_plugin *psc_builtin_circuit(void);
 const psc_plugin *psc_builtin_edges(void);
 const psc_plugin *psc_builtin_roles(void);
 const psc_plugin *psc_builtin_neurons(void);

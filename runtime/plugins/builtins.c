@@ -18,6 +18,7 @@
     X(activations)                                                                                 \
     X(frozen)                                                                                      \
     X(graph)                                                                                       \
+    X(circuit)                                                                                     \
     X(edges)                                                                                       \
     X(roles)                                                                                       \
     X(neurons)                                                                                     \

@@ -1,0 +1,234 @@
+/* The plugin `circuit`: which edges between components a prediction needs.
+ *
+ *   components   embed, heads, MLPs; each head's q, k and v, each MLP and the logits read them
+ *   circuit      a set of edges; the others carry the values of a source prompt, exactly (psc_edges.h)
+ *
+ * Edges are scored (circuit_scores.c) or read from a file, put in order (circuit_choose.c), and the circuit
+ * is tested (circuit_tests.c). The source prompt's run comes first; its writes are kept. */
+#include "circuit.h"
+
+#include <stddef.h>
+#include <string.h>
+
+static const char *const metrics[] = {"logit", "log_prob", "kl", NULL};
+static const char *const scores[] = {"auto", "none", "exact", NULL};
+static const char *const orders[] = {"score", "greedy", NULL};
+static const psc_option_description circuit_options[] = {
+    {"metric", "logit", "logit or log_prob of the first target, or kl (before || after)",
+        PSC_OPTION_WORD, offsetof(circuit_state, metric), 0, 0, metrics},
+    {"scores", "auto",
+        "of each edge; exact: one run per edge; auto: none with file or path, else exact",
+        PSC_OPTION_WORD, offsetof(circuit_state, scores), 0, 0, scores},
+    {"order", "score", "greedy: from the logits, only edges to components of the circuit",
+        PSC_OPTION_WORD, offsetof(circuit_state, order), 0, 0, orders},
+    {"edges", "100", "edges of the circuit, unless a threshold is given", PSC_OPTION_COUNT,
+        offsetof(circuit_state, edges), 1, 100000000, NULL},
+    {"threshold", "0", "above 0: the edges whose |score| reaches it", PSC_OPTION_NUMBER,
+        offsetof(circuit_state, threshold), 0, 1e30, NULL},
+    {"file", "", "a circuit as JSON, which is tested as it is", PSC_OPTION_TEXT,
+        offsetof(circuit_state, file), 0, 0, NULL},
+    {"against", "", "a circuit as JSON; says how much of it the circuit shares", PSC_OPTION_TEXT,
+        offsetof(circuit_state, against), 0, 0, NULL},
+    {"path", "", "edges joined by + that are patched together, such as L3H1.q<-L1H2",
+        PSC_OPTION_TEXT, offsetof(circuit_state, path), 0, 0, NULL},
+    {"minimal", "50", "largest circuits that are also run without each of their edges",
+        PSC_OPTION_COUNT, offsetof(circuit_state, minimal), 0, 100000000, NULL},
+    {"top", "10", "edges listed", PSC_OPTION_COUNT, offsetof(circuit_state, top), 1, 1000, NULL},
+    {0},
+};
+
+static int open_writes(circuit_state *s, circuit_writes *w) {
+    const uint64_t bytes = ((uint64_t)s->shape.n_layers + 1) * sizeof(float *);
+    const float ***lists[] = {&w->z, &w->mlp_out, &w->resid_pre, &w->resid_mid};
+    for (int i = 0; i < 4; i++) {
+        *lists[i] = s->host->life_alloc(s->context, bytes);
+        if (!*lists[i]) return -1;
+    }
+    return 0;
+}
+
+static int circuit_open(psc_context *context, const psc_host *host, void **state) {
+    circuit_state *s;
+    if (PSC_OPEN_STATE(s, state, context, host)) return -1;
+    s->model = host->model(context);
+    s->shape = (psc_edge_shape){s->model->n_layers, s->model->n_heads, s->model->parallel_residual};
+    s->n_edges = psc_edge_count(&s->shape);
+    s->n_senders = psc_edge_senders(&s->shape, s->shape.n_layers);
+    s->n_receivers = psc_edge_receivers(&s->shape, s->shape.n_layers) + 1;
+    if (*s->file && s->scores == SCORES_EXACT)
+        return host->fail(context, "file= already has a circuit; leave scores= out");
+    if (s->scores == SCORES_AUTO) s->scores = *s->file || *s->path ? SCORES_NONE : SCORES_EXACT;
+    if (s->scores == SCORES_NONE && !*s->file && !*s->path)
+        return host->fail(context, "scores=none needs a circuit in file=, or path=");
+    if (*s->against && s->scores == SCORES_NONE && !*s->file)
+        return host->fail(context, "against= needs a circuit, from scores= or file=");
+    return open_writes(s, &s->source) || open_writes(s, &s->own);
+}
+
+/* --- the source run -------------------------------------------------------------------------- */
+
+static void keep_logits(const circuit_state *s, const psc_event *event, float *out) {
+    for (int32_t r = 0; r < event->n_rows; r++) {
+        const int32_t slot = s->rows.slot[event->rows[r].index];
+        if (slot < 0) continue;
+        memcpy(out + (int64_t)slot * s->model->d_vocab,
+            event->tensor.data + r * event->tensor.stride[0],
+            (size_t)s->model->d_vocab * sizeof *out);
+    }
+}
+
+static int on_source_logits(const psc_event *event, void *payload) {
+    const circuit_state *s = payload;
+    keep_logits(s, event, s->source_logits);
+    return 0;
+}
+
+static int on_base_logits(const psc_event *event, void *payload) {
+    const circuit_state *s = payload;
+    keep_logits(s, event, s->base);
+    return 0;
+}
+
+/* The rows whose logits are kept: the last, and the one before it if a target is `next`. */
+static int choose_rows(circuit_state *s) {
+    const psc_filter last = {.struct_size = sizeof last, .rows = PSC_ROWS_LAST};
+    s->run_rows = psc_whole_sequence(s->context, s->host, "a circuit needs", &s->n_rows);
+    return !s->run_rows ||
+           psc_rows_resolve(s->context, s->host, "rows", &last, s->metric != CIRCUIT_KL, &s->rows);
+}
+
+static int begin_source(circuit_state *s) {
+    s->source_rows = 0;
+    if (s->host->source(s->context) != 0)
+        return s->host->fail(s->context, "circuit takes one source prompt; leave the others out");
+    if (!s->source_logits)
+        s->source_logits = s->host->life_alloc(
+            s->context, 2 * (uint64_t)s->model->d_vocab * sizeof *s->source_logits);
+    if (!s->source_logits || choose_rows(s) || circuit_retain(s, &s->source)) return -1;
+    return s->host->observe(s->context, PSC_HOOK_LOGITS, &s->rows.filter, on_source_logits, s);
+}
+
+static int end_source(circuit_state *s) {
+    int32_t *tokens = s->host->life_alloc(s->context, (uint64_t)s->n_rows * sizeof *tokens);
+    if (!tokens || circuit_take(s, &s->source, 1)) return -1;
+    for (int32_t r = 0; r < s->n_rows; r++) tokens[r] = s->run_rows[r].token;
+    s->source_tokens = tokens;
+    s->source_rows = s->n_rows;
+    return 0;
+}
+
+/* --- the run --------------------------------------------------------------------------------- */
+
+static int check_prompts(circuit_state *s) {
+    const psc_host *host = s->host;
+    if (s->source_rows == 0)
+        return host->fail(s->context,
+            "circuit needs a source prompt, whose values the other edges carry; give --source");
+    if (s->source_rows != s->n_rows)
+        return host->fail(s->context,
+            "the source prompt has %d tokens and the prompt %d; a circuit needs prompts of equal "
+            "length",
+            (int)s->source_rows, (int)s->n_rows);
+    s->first_row = 0;
+    while (s->first_row < s->n_rows &&
+           s->run_rows[s->first_row].token == s->source_tokens[s->first_row])
+        s->first_row++;
+    if (s->first_row < s->n_rows) return 0;
+    return host->fail(s->context, "the source prompt is the prompt; give another one");
+}
+
+static int begin_run(circuit_state *s) {
+    const psc_host *host = s->host;
+    const uint64_t bytes = (uint64_t)s->model->d_vocab * sizeof(float);
+    s->score = NULL;
+    s->sets = NULL;
+    s->lost = NULL;
+    s->ranked = (circuit_list){0};
+    s->n_kept = 0;
+    if (choose_rows(s) || check_prompts(s)) return -1;
+    s->base = host->run_alloc(s->context, (uint64_t)s->rows.n * bytes);
+    s->p = host->run_alloc(s->context, bytes);
+    if (!s->base || !s->p || psc_targets_begin(s->context, host, &s->rows, &s->targets) ||
+        circuit_retain(s, &s->own))
+        return -1;
+    return host->observe(s->context, PSC_HOOK_LOGITS, &s->rows.filter, on_base_logits, s) ||
+           host->prepare_variants(s->context);
+}
+
+/* The metric of both runs. */
+static int measure(circuit_state *s) {
+    const psc_host *host = s->host;
+    const int64_t n = s->model->d_vocab;
+    s->target = 0;
+    s->slot = s->rows.n - 1;
+    if (s->metric != CIRCUIT_KL) {
+        if (psc_targets_required(&s->targets)) return -1;
+        s->target = psc_target_first(&s->targets, &s->slot);
+    }
+    const float *z = s->base + s->slot * n, *source = s->source_logits + s->slot * n;
+    s->base_lse = host->log_sum_exp(s->context, n, z);
+    for (int64_t v = 0; v < n; v++) s->p[v] = (float)((double)z[v] - s->base_lse);
+    host->exp(s->context, n, s->p, s->p);
+    s->base_value = circuit_value(s, z, s->base_lse);
+    s->source_value = circuit_value(s, source, host->log_sum_exp(s->context, n, source));
+    return 0;
+}
+
+static int end_run(circuit_state *s) {
+    if (circuit_take(s, &s->own, 0) || measure(s)) return -1;
+    s->done = 0;
+    s->all = s->scores == SCORES_EXACT ? (double)s->n_edges : 0.0;
+    if (*s->path && circuit_test_path(s)) return -1;
+    if (*s->file) {
+        if (circuit_read(s, s->file, &s->ranked)) return -1;
+        s->n_kept = s->ranked.n;
+    } else if (s->scores == SCORES_NONE) {
+        return 0;
+    } else if (circuit_score(s) || circuit_choose(s)) {
+        return -1;
+    }
+    return circuit_connect(s) || circuit_test(s);
+}
+
+/* --- callbacks ------------------------------------------------------------------------------- */
+
+static int circuit_run_begin(psc_context *context, void *state) {
+    circuit_state *s = state;
+    const int phase = s->host->phase(context);
+    if (phase == PSC_PHASE_BASE) return 0;
+    return phase == PSC_PHASE_SOURCE ? begin_source(s) : begin_run(s);
+}
+
+static int circuit_run_end(psc_context *context, void *state, int status) {
+    circuit_state *s = state;
+    const int phase = s->host->phase(context);
+    if (status || phase == PSC_PHASE_BASE) return 0;
+    return phase == PSC_PHASE_SOURCE ? end_source(s) : end_run(s);
+}
+
+static int circuit_report(psc_context *context, void *state) {
+    circuit_state *s = state;
+    const int phase = s->host->phase(context);
+    if (phase == PSC_PHASE_SOURCE || phase == PSC_PHASE_BASE) return 0;
+    return circuit_arrays(s) || circuit_summary(s) || (s->ranked.at && circuit_write(s));
+}
+
+const psc_plugin *psc_builtin_circuit(void) {
+    static const psc_plugin plugin = {
+        .abi = PSC_PLUGIN_ABI,
+        .struct_size = sizeof(psc_plugin),
+        .name = "circuit",
+        .summary = "scores the edges between components, chooses a circuit and tests it by exact "
+                   "edge patching",
+        .options = circuit_options,
+        .corpus = PSC_CORPUS_NO,
+        .open = circuit_open,
+        .run_begin = circuit_run_begin,
+        .run_end = circuit_run_end,
+        .report = circuit_report,
+        .points = "hook_embed attn.hook_z hook_mlp_out hook_resid_pre hook_resid_mid "
+                  "hook_resid_post hook_logits",
+        .phases = 1,
+    };
+    return &plugin;
+}

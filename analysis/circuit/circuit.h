@@ -1,0 +1,150 @@
+/* The inside of the plugin `circuit`: edges between components, scored, chosen and tested.
+ * Private to analysis/circuit/; built on psc_plugin.h alone.
+ * Threads: the callbacks' thread.
+ * Ownership: memory of the run (run_alloc), except for the source run's writes (life_alloc). */
+#ifndef CIRCUIT_H
+#define CIRCUIT_H
+
+#include "common.h"
+#include "growing.h"
+
+typedef enum circuit_metric { CIRCUIT_LOGIT, CIRCUIT_LOG_PROB, CIRCUIT_KL } circuit_metric;
+typedef enum circuit_scores { SCORES_AUTO, SCORES_NONE, SCORES_EXACT } circuit_scores;
+typedef enum circuit_order { ORDER_SCORE, ORDER_GREEDY } circuit_order;
+
+/* The writes of a run, and their memory. */
+typedef struct circuit_writes {
+    psc_writes writes;
+    const float **z, **mlp_out, **resid_pre, **resid_mid; /* [L], [L], [L + 1], [L] */
+    int handles[6];                                       /* of the retained tensors */
+} circuit_writes;
+
+typedef struct circuit_scored {
+    int64_t edge; /* number of psc_edges.h */
+    double score; /* NaN: unknown */
+} circuit_scored;
+
+/* Edges in an order, the most important first. */
+typedef struct circuit_list {
+    int64_t n;
+    circuit_scored *at; /* [n] */
+    uint8_t *listed;    /* [edges] */
+} circuit_list;
+
+typedef struct circuit_state {
+    psc_context *context;
+    const psc_host *host;
+    const psc_model_info *model;
+    psc_edge_shape shape;
+    int64_t n_edges;
+    int32_t n_senders, n_receivers; /* with the logits */
+    int32_t metric, scores, order, edges, minimal, top;
+    double threshold;
+    const char *file, *against, *path;
+
+    /* the source run */
+    circuit_writes source;
+    int32_t source_rows; /* 0: none is complete */
+    int32_t *source_tokens;
+    float *source_memory; /* of source_floats */
+    uint64_t source_floats;
+    float *source_logits; /* [2, V] */
+
+    /* this run */
+    const psc_row *run_rows;
+    int32_t n_rows, first_row; /* the first row whose token is another one's */
+    psc_row_set rows;          /* the last row, or for `next` the one before it, or both */
+    psc_target_rows targets;
+    int32_t target, slot; /* the first target, and which of the rows it is at */
+    circuit_writes own;
+    float *base; /* [rows, V] */
+    float *p;    /* [V] probabilities of that row */
+    double base_lse, base_value, source_value;
+    double done, all; /* runs, for progress */
+
+    /* the next call of the host (circuit_runs.c) */
+    int32_t group;
+    uint8_t *sets; /* [group, edges] */
+    psc_edges *set_edges;
+    psc_variant *variants;
+    double *values; /* of the call's first variant */
+
+    /* results */
+    double *score;            /* [edges]; null: no scores */
+    circuit_list ranked;      /* all edges of the file, or all that the order reaches */
+    int64_t n_kept;           /* the circuit: the first of them */
+    uint8_t *connected;       /* [n_kept] on a path from the embedding to the logits */
+    double *lost;             /* [n_kept] value without the edge minus value; null: not computed */
+    double value, complement; /* the metric of the circuit; of everything else */
+    int32_t n_sizes;
+    int64_t sizes[48];
+    double curve[3][48]; /* value; complement's value; least |lost| */
+} circuit_state;
+
+/* (value - source) / (base - source): 1 as this run, 0 as the source's; NaN where these are equal. */
+double circuit_normalized(const circuit_state *s, double value);
+
+/* --- circuit_names.c --- */
+enum { CIRCUIT_NAME = 64 };
+/* embed, L1H2, 5_mlp_out */
+const char *circuit_sender(const circuit_state *s, int32_t sender, char out[CIRCUIT_NAME]);
+/* L3H7.q, 5_mlp_out, logits */
+const char *circuit_receiver(const circuit_state *s, int32_t receiver, char out[CIRCUIT_NAME]);
+/* L3H7.q<-L1H2 */
+const char *circuit_edge(const circuit_state *s, int64_t edge, char out[2 * CIRCUIT_NAME]);
+/* An edge's ends. */
+void circuit_ends(const circuit_state *s, int64_t edge, int32_t *sender, int32_t *receiver);
+/* The component of a receiver, numbered as a sender; n_senders: the logits. */
+int32_t circuit_component(const circuit_state *s, int32_t receiver);
+/* Reads an edge, "L3H7.q<-L1H2" or "L1H2->L3H7.q", its names also as EAP writes them (a3.h7<q>, m5, input).
+ * Returns -1 for a text that names none. */
+int64_t circuit_parse(const circuit_state *s, const char *text);
+
+/* For qsort of circuit_scored: the larger |score| first, ties and unknown scores by their edge. */
+int circuit_by_score(const void *a, const void *b);
+
+/* --- circuit_file.c --- */
+/* An empty list for n edges. */
+int circuit_make_list(circuit_state *s, int64_t n, circuit_list *out);
+/* Reads a list of edges from a JSON file; fails with a sentence. */
+int circuit_read(circuit_state *s, const char *path, circuit_list *out);
+/* Reads edges joined by +. */
+int circuit_read_path(circuit_state *s, const char *text, circuit_list *out);
+
+/* --- circuit_runs.c --- */
+/* In run_begin: retains the run's writes. */
+int circuit_retain(circuit_state *s, circuit_writes *w);
+/* In run_end: their memory is the host's; copy: it is s->source_memory's. */
+int circuit_take(circuit_state *s, circuit_writes *w, int copy);
+/* The metric of the logits of the target's row. */
+double circuit_value(const circuit_state *s, const float *z, double lse);
+/* Marks the patched edges of set `index`; patched [edges] is zeroed. */
+typedef void (*circuit_set_fn)(const void *payload, int64_t index, uint8_t *patched);
+/* values [n]: the metric of runs whose patched edges `make` marks. */
+int circuit_run(
+    circuit_state *s, int64_t n, circuit_set_fn make, const void *payload, double *values);
+
+/* --- circuit_scores.c --- */
+/* Fills score. */
+int circuit_score(circuit_state *s);
+
+/* --- circuit_choose.c --- */
+/* Puts the edges in order by their scores and cuts the list. */
+int circuit_choose(circuit_state *s);
+/* Fills connected. */
+int circuit_connect(circuit_state *s);
+
+/* --- circuit_tests.c --- */
+/* Runs the circuit, its complement, the curve, the circuit without each edge. */
+int circuit_test(circuit_state *s);
+/* Runs with exactly the edges of path= patched. */
+int circuit_test_path(circuit_state *s);
+
+/* --- circuit_report.c, circuit_write.c --- */
+int circuit_arrays(circuit_state *s);
+int circuit_summary(circuit_state *s);
+int circuit_write(circuit_state *s);
+/* The shared part of this circuit and that of `against`. */
+int circuit_overlap(circuit_state *s, double *edges, double *nodes);
+
+#endif

@@ -1,0 +1,167 @@
+/* The arrays and the summary of a circuit. */
+#include "circuit.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* --- arrays ---------------------------------------------------------------------------------- */
+
+static int name_axis(circuit_state *s, const char *axis, int64_t n,
+    const char *(*name)(const circuit_state *, int32_t, char *)) {
+    char *texts = s->host->run_alloc(s->context, (uint64_t)n * CIRCUIT_NAME);
+    const char **labels = s->host->run_alloc(s->context, (uint64_t)n * sizeof *labels);
+    if (!texts || !labels) return -1;
+    for (int64_t i = 0; i < n; i++) labels[i] = name(s, (int32_t)i, texts + i * CIRCUIT_NAME);
+    return s->host->axis_labels(s->context, axis, n, labels);
+}
+
+/* score [receivers, senders]: NaN where there is no edge. */
+static int score_array(circuit_state *s) {
+    static const char *const axes[] = {"receivers", "senders"};
+    double *out = s->host->array(s->context, "score", PSC_F64, 2, axes);
+    if (!out) return -1;
+    for (int32_t r = 0; r < s->n_receivers; r++)
+        memcpy(out + (int64_t)r * s->n_senders, s->score + psc_edge_first(&s->shape, r),
+            (size_t)psc_edge_reads(&s->shape, r) * sizeof *out);
+    return 0;
+}
+
+static int edge_arrays(circuit_state *s) {
+    static const char *const axis[] = {"edges"};
+    const psc_host *host = s->host;
+    if (psc_count_axis(s->context, host, "edges", 0, s->n_kept)) return -1;
+    int32_t *sender = host->array(s->context, "edge_sender", PSC_I32, 1, axis);
+    int32_t *receiver = host->array(s->context, "edge_receiver", PSC_I32, 1, axis);
+    int32_t *connected = host->array(s->context, "edge_connected", PSC_I32, 1, axis);
+    double *score = host->array(s->context, "edge_score", PSC_F64, 1, axis);
+    double *lost = host->array(s->context, "edge_lost", PSC_F64, 1, axis);
+    if (!sender || !receiver || !connected || !score || !lost) return -1;
+    for (int64_t i = 0; i < s->n_kept; i++) {
+        circuit_ends(s, s->ranked.at[i].edge, &sender[i], &receiver[i]);
+        connected[i] = s->connected[i];
+        score[i] = s->ranked.at[i].score;
+        if (s->lost) lost[i] = s->lost[i];
+    }
+    return 0;
+}
+
+static int curve_arrays(circuit_state *s) {
+    static const char *const axis[] = {"sizes"};
+    const psc_host *host = s->host;
+    int32_t sizes[48];
+    for (int32_t i = 0; i < s->n_sizes; i++) sizes[i] = (int32_t)s->sizes[i];
+    if (host->axis_numbers(s->context, "sizes", s->n_sizes, sizes)) return -1;
+    double *value = host->array(s->context, "curve_value", PSC_F64, 1, axis);
+    double *faithful = host->array(s->context, "curve_faithfulness", PSC_F64, 1, axis);
+    double *complete = host->array(s->context, "curve_completeness", PSC_F64, 1, axis);
+    double *minimal = host->array(s->context, "curve_minimality", PSC_F64, 1, axis);
+    if (!value || !faithful || !complete || !minimal) return -1;
+    for (int32_t i = 0; i < s->n_sizes; i++) {
+        value[i] = s->curve[0][i];
+        faithful[i] = circuit_normalized(s, s->curve[0][i]);
+        complete[i] = circuit_normalized(s, s->curve[1][i]);
+        minimal[i] = s->curve[2][i];
+    }
+    return 0;
+}
+
+static int64_t count_connected(const circuit_state *s) {
+    int64_t n = 0;
+    for (int64_t i = 0; i < s->n_kept; i++) n += s->connected[i];
+    return n;
+}
+
+static int numbers(circuit_state *s) {
+    const struct {
+        const char *name;
+        double value;
+    } values[] = {{"all_edges", (double)s->n_edges}, {"circuit_edges", (double)s->n_kept},
+        {"connected_edges", (double)count_connected(s)}, {"circuit", s->value},
+        {"complement", s->complement}, {"faithfulness", circuit_normalized(s, s->value)},
+        {"completeness", circuit_normalized(s, s->complement)}};
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++)
+        if (s->host->value_number(s->context, values[i].name, values[i].value)) return -1;
+    return 0;
+}
+
+int circuit_arrays(circuit_state *s) {
+    const psc_host *host = s->host;
+    double edges, nodes;
+    if (host->value_number(s->context, "base", s->base_value) ||
+        host->value_number(s->context, "source", s->source_value))
+        return -1;
+    if (!s->ranked.at) return 0;
+    if (name_axis(s, "senders", s->n_senders, circuit_sender) ||
+        name_axis(s, "receivers", s->n_receivers, circuit_receiver) ||
+        (s->score && score_array(s)) || edge_arrays(s) || curve_arrays(s) || numbers(s))
+        return -1;
+    if (!*s->against) return 0;
+    return circuit_overlap(s, &edges, &nodes) ||
+           host->value_number(s->context, "overlap_edges", edges) ||
+           host->value_number(s->context, "overlap_components", nodes);
+}
+
+/* --- the summary ------------------------------------------------------------------------------ */
+
+static const char *const metric_names[] = {
+    "logit", "log probability", "KL divergence (before || after)"};
+
+static int say_values(circuit_state *s) {
+    char text[400], name[PSC_TARGET_NAME];
+    if (s->metric == CIRCUIT_KL)
+        snprintf(text, sizeof text, "The %s is %.4f on the source prompt.", metric_names[2],
+            s->source_value);
+    else
+        snprintf(text, sizeof text, "The %s of %s is %.4f, and %.4f on the source prompt.",
+            metric_names[s->metric], psc_target_name(&s->targets, s->target, s->slot, name),
+            s->base_value, s->source_value);
+    return s->host->summary_text(s->context, text);
+}
+
+static int say_circuit(circuit_state *s) {
+    char text[500], faithful[PSC_FIGURE], complete[PSC_FIGURE];
+    snprintf(text, sizeof text,
+        "The circuit keeps %s of %s edges, %s of them on a path to the logits. It has %.4f, "
+        "faithfulness %s; the other edges have %.4f, completeness %s.",
+        PSC_COMMAS(s->n_kept), PSC_COMMAS(s->n_edges), PSC_COMMAS(count_connected(s)), s->value,
+        psc_figure(faithful, 0, 3, circuit_normalized(s, s->value), ""), s->complement,
+        psc_figure(complete, 0, 3, circuit_normalized(s, s->complement), ""));
+    return s->host->summary_text(s->context, text);
+}
+
+static int say_curve(circuit_state *s) {
+    char text[1600], figure[PSC_FIGURE];
+    size_t n = (size_t)snprintf(text, sizeof text, "faithfulness by edges:");
+    for (int32_t i = 0; i < s->n_sizes && n < sizeof text; i++)
+        n += (size_t)snprintf(text + n, sizeof text - n, "%s %s %s", i ? "," : "",
+            PSC_COMMAS(s->sizes[i]),
+            psc_figure(figure, 0, 3, circuit_normalized(s, s->curve[0][i]), ""));
+    return s->host->summary_text(s->context, text);
+}
+
+/* The first edges of the circuit by their scores, without those that have none. */
+static int show_edges(circuit_state *s) {
+    const int64_t n = s->n_kept < s->top ? s->n_kept : s->top;
+    char *names = s->host->run_alloc(s->context, (uint64_t)n * 2 * CIRCUIT_NAME + 1);
+    const char **labels = s->host->run_alloc(s->context, (uint64_t)n * sizeof *labels + 1);
+    double *values = s->host->run_alloc(s->context, (uint64_t)n * sizeof *values + 1);
+    int32_t shown = 0;
+    if (!names || !labels || !values) return -1;
+    for (int64_t i = 0; i < n; i++) {
+        const circuit_scored *one = &s->ranked.at[i];
+        if (!isfinite(one->score)) continue;
+        labels[shown] = circuit_edge(s, one->edge, names + i * 2 * CIRCUIT_NAME);
+        values[shown++] = one->score;
+    }
+    if (shown == 0) return 0;
+    return s->host->summary_bars(s->context,
+        s->score ? "edges: the change when each alone is patched" : "edges by the file's scores",
+        s->metric == CIRCUIT_LOGIT ? "" : "nats", shown, labels, values);
+}
+
+int circuit_summary(circuit_state *s) {
+    if (say_values(s)) return -1;
+    if (!s->ranked.at) return 0;
+    return say_circuit(s) || say_curve(s) || show_edges(s);
+}

@@ -1,0 +1,18 @@
+/* Scores of edges.
+ *
+ *   exact(u -> v) = metric of the run in which v alone reads u's value of the other run - metric of this
+ *
+ * which is path patching over the direct path from u to v. One run per edge, from v's layer on. */
+#include "circuit.h"
+
+static void one_edge(const void *payload, int64_t index, uint8_t *patched) {
+    (void)payload;
+    patched[index] = 1;
+}
+
+int circuit_score(circuit_state *s) {
+    s->score = s->host->run_alloc(s->context, (uint64_t)s->n_edges * sizeof *s->score);
+    if (!s->score || circuit_run(s, s->n_edges, one_edge, NULL, s->score)) return -1;
+    for (int64_t e = 0; e < s->n_edges; e++) s->score[e] -= s->base_value;
+    return 0;
+}

@@ -1,0 +1,119 @@
+/* What a circuit explains. C: its edges; the other edges carry the source's values.
+ *
+ *   faithfulness   (m(C) - m(source)) / (m(base) - m(source))                1: the circuit suffices
+ *   completeness   the same of everything but C                              0: nothing is left
+ *   lost(e)        m(C without e) - m(C);  minimality: the least |lost| of C  0: an edge does nothing
+ *
+ * The curve has them for the first 1, 2, 5, 10, ... edges of the order. */
+#include "circuit.h"
+
+#include <math.h>
+
+/* A set of the order's edges: the first n, without number `without` (-1: none); or all but those. */
+typedef struct choice {
+    const circuit_state *s;
+    const int64_t *sizes; /* of set 2 i the circuit's size, of 2 i + 1 its complement's */
+    int64_t n;            /* without sizes: sets without one edge each */
+} choice;
+
+static void keep_first(const circuit_state *s, int64_t n, uint8_t *patched) {
+    for (int64_t e = 0; e < s->n_edges; e++) patched[e] = 1;
+    for (int64_t i = 0; i < n; i++) patched[s->ranked.at[i].edge] = 0;
+}
+
+static void sized(const void *payload, int64_t index, uint8_t *patched) {
+    const choice *c = payload;
+    const int64_t n = c->sizes[index / 2];
+    if (index % 2 == 0)
+        keep_first(c->s, n, patched);
+    else
+        for (int64_t i = 0; i < n; i++) patched[c->s->ranked.at[i].edge] = 1;
+}
+
+static void without_one(const void *payload, int64_t index, uint8_t *patched) {
+    const choice *c = payload;
+    keep_first(c->s, c->n, patched);
+    patched[c->s->ranked.at[index].edge] = 1;
+}
+
+/* lost [n] of the first n edges, whose value is given. */
+static int find_lost(circuit_state *s, int64_t n, double value, double *lost) {
+    const choice c = {s, NULL, n};
+    if (circuit_run(s, n, without_one, &c, lost)) return -1;
+    for (int64_t i = 0; i < n; i++) lost[i] -= value;
+    return 0;
+}
+
+static double least(const double *lost, int64_t n) {
+    double x = n > 0 ? fabs(lost[0]) : NAN;
+    for (int64_t i = 1; i < n; i++) x = fmin(x, fabs(lost[i]));
+    return x;
+}
+
+/* 1, 2, 5, 10, ... below the length of the order, then that. */
+static void choose_sizes(circuit_state *s) {
+    static const int64_t steps[] = {1, 2, 5};
+    s->n_sizes = 0;
+    int64_t unit = 1;
+    for (int i = 0;; i++) {
+        const int64_t size = steps[i % 3] * unit;
+        if (size >= s->ranked.n) break;
+        s->sizes[s->n_sizes++] = size;
+        if (i % 3 == 2) unit *= 10;
+    }
+    s->sizes[s->n_sizes++] = s->ranked.n;
+}
+
+static double count_runs(const circuit_state *s) {
+    double runs = 2.0 * s->n_sizes + 2.0;
+    for (int32_t i = 0; i < s->n_sizes; i++)
+        if (s->sizes[i] <= s->minimal) runs += (double)s->sizes[i];
+    return runs + (s->n_kept <= s->minimal ? (double)s->n_kept : 0.0);
+}
+
+int circuit_test(circuit_state *s) {
+    const int64_t most = s->minimal > s->n_kept ? s->minimal : s->n_kept;
+    double *lost = s->host->run_alloc(s->context, (uint64_t)most * sizeof *lost + 1),
+           values[2 * 48];
+    if (!lost) return -1;
+    choose_sizes(s);
+    s->all += count_runs(s);
+    const choice own = {s, &s->n_kept, 0}, curve = {s, s->sizes, 0};
+    if (circuit_run(s, 2, sized, &own, values)) return -1;
+    s->value = values[0];
+    s->complement = values[1];
+    if (s->n_kept <= s->minimal) {
+        s->lost = s->host->run_alloc(s->context, (uint64_t)s->n_kept * sizeof *s->lost + 1);
+        if (!s->lost || find_lost(s, s->n_kept, s->value, s->lost)) return -1;
+    }
+    if (circuit_run(s, 2 * s->n_sizes, sized, &curve, values)) return -1;
+    for (int32_t i = 0; i < s->n_sizes; i++) {
+        s->curve[0][i] = values[2 * i];
+        s->curve[1][i] = values[2 * i + 1];
+        s->curve[2][i] = NAN;
+        if (s->sizes[i] > s->minimal) continue;
+        if (find_lost(s, s->sizes[i], values[2 * i], lost)) return -1;
+        s->curve[2][i] = least(lost, s->sizes[i]);
+    }
+    return 0;
+}
+
+/* --- path= ------------------------------------------------------------------------------------ */
+
+static void these(const void *payload, int64_t index, uint8_t *patched) {
+    const circuit_list *list = payload;
+    (void)index;
+    for (int64_t i = 0; i < list->n; i++) patched[list->at[i].edge] = 1;
+}
+
+int circuit_test_path(circuit_state *s) {
+    circuit_list list;
+    double value;
+    s->all += 1.0;
+    if (circuit_read_path(s, s->path, &list) || circuit_run(s, 1, these, &list, &value)) return -1;
+    const double scale = s->source_value - s->base_value;
+    return s->host->value_text(s->context, "path", s->path) ||
+           s->host->value_number(s->context, "path_effect", value - s->base_value) ||
+           s->host->value_number(
+               s->context, "path_normalized", scale == 0.0 ? NAN : (value - s->base_value) / scale);
+}

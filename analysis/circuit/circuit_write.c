@@ -1,0 +1,212 @@
+/* The circuit as files of the output folder: circuit.json, which file= reads again; circuit.dot; and
+ * circuit.graph.json, in the layout that circuit-tracer's page reads (analysis/graph/graph_json.c says
+ * what it does with it). A component is one node there, at the target's row; links are the edges on a path
+ * to the logits, with a head's q, k and v added. */
+#include "circuit.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ID_BYTES = 64 };
+
+/* --- circuit.json ----------------------------------------------------------------------------- */
+
+static void put_number(psc_growing *t, double value) {
+    if (isfinite(value))
+        psc_growing_put(t, "%.17g", value);
+    else
+        psc_growing_put(t, "null");
+}
+
+static void write_json(const circuit_state *s, psc_growing *t) {
+    char name[2 * CIRCUIT_NAME];
+    psc_growing_put(t, "{\"model_hash\": \"%s\",\n\"edges\": [", s->model->hash);
+    for (int64_t i = 0; i < s->n_kept; i++)
+        psc_growing_put(
+            t, "%s\"%s\"", i ? ",\n" : "\n", circuit_edge(s, s->ranked.at[i].edge, name));
+    psc_growing_put(t, "\n],\n\"scores\": [");
+    for (int64_t i = 0; i < s->n_kept; i++) {
+        psc_growing_put(t, i ? ", " : "");
+        put_number(t, s->ranked.at[i].score);
+    }
+    psc_growing_put(t, "]}\n");
+}
+
+/* --- circuit.dot ------------------------------------------------------------------------------ */
+
+/* The component of a receiver, without .q, .k or .v. */
+static const char *component(const circuit_state *s, int32_t receiver, char out[CIRCUIT_NAME]) {
+    circuit_receiver(s, receiver, out);
+    char *dot = strchr(out, '.');
+    if (dot) *dot = 0;
+    return out;
+}
+
+static void write_dot(const circuit_state *s, psc_growing *t) {
+    char from[CIRCUIT_NAME], to[CIRCUIT_NAME], role[CIRCUIT_NAME];
+    psc_growing_put(
+        t, "digraph circuit {\nrankdir=BT;\nnode [shape=box, fontname=\"Helvetica\"];\n");
+    for (int64_t i = 0; i < s->n_kept; i++) {
+        int32_t sender, receiver;
+        const circuit_scored *one = &s->ranked.at[i];
+        if (!s->connected[i]) continue;
+        circuit_ends(s, one->edge, &sender, &receiver);
+        const char *dot = strchr(circuit_receiver(s, receiver, role), '.');
+        psc_growing_put(
+            t, "\"%s\" -> \"%s\" [", circuit_sender(s, sender, from), component(s, receiver, to));
+        psc_growing_put(t, "label=\"%s", dot ? dot + 1 : "");
+        if (isfinite(one->score)) psc_growing_put(t, " %+.3f", one->score);
+        psc_growing_put(t, "\"%s];\n", one->score < 0 ? ", color=red" : "");
+    }
+    psc_growing_put(t, "}\n");
+}
+
+/* --- circuit.graph.json ----------------------------------------------------------------------- */
+
+static int32_t row_of(const circuit_state *s) {
+    return s->rows.index[s->slot];
+}
+
+/* E_token_row, layer_feature_row; features are counted from 1 within a layer. */
+static const char *id_of(const circuit_state *s, int32_t node, char out[ID_BYTES]) {
+    const int32_t a_layer = s->shape.n_heads + 1, layer = (node - 1) / a_layer;
+    if (node == 0)
+        snprintf(out, ID_BYTES, "E_%d_%d", (int)s->run_rows[row_of(s)].token, (int)row_of(s));
+    else if (node == s->n_senders)
+        snprintf(out, ID_BYTES, "%d_0_%d", (int)s->shape.n_layers + 1, (int)row_of(s));
+    else
+        snprintf(
+            out, ID_BYTES, "%d_%d_%d", (int)layer, (int)((node - 1) % a_layer + 1), (int)row_of(s));
+    return out;
+}
+
+static void put_string(psc_growing *t, const char *text) {
+    psc_growing_put(t, "\"");
+    for (const char *at = text; *at; at++) {
+        if (*at == '"' || *at == '\\')
+            psc_growing_put(t, "\\%c", *at);
+        else if ((unsigned char)*at < 32)
+            psc_growing_put(t, "\\u%04x", (unsigned)(unsigned char)*at);
+        else
+            psc_growing_add(t, at, 1);
+    }
+    psc_growing_put(t, "\"");
+}
+
+static void put_node(const circuit_state *s, psc_growing *t, int32_t node) {
+    char id[ID_BYTES], name[CIRCUIT_NAME], caption[PSC_TARGET_NAME + 16];
+    const int logits = node == s->n_senders, embed = node == 0;
+    const int mlp = !logits && !embed && (node - 1) % (s->shape.n_heads + 1) == s->shape.n_heads;
+    id_of(s, node, id);
+    snprintf(caption, sizeof caption, "%s", logits ? "logits" : circuit_sender(s, node, name));
+    psc_growing_put(t,
+        "{\"node_id\": \"%s\", \"jsNodeId\": \"%s\", \"feature\": %d, \"layer\": \"%.*s\", "
+        "\"ctx_idx\": %d, \"feature_type\": \"%s\", \"token_prob\": 0.0, \"is_target_logit\": %s, "
+        "\"run_idx\": 0, \"reverse_ctx_idx\": 0, \"influence\": 0.0, \"activation\": null, \"clerp\": ",
+        id, id, (int)node, (int)strcspn(id, "_"), id, (int)row_of(s),
+        logits  ? "logit"
+        : embed ? "embedding"
+        : mlp   ? "mlp"
+                : "attention head",
+        logits ? "true" : "false");
+    put_string(t, caption);
+    psc_growing_put(t, "}");
+}
+
+/* A link of two components; weight: the scores of its edges, added in the circuit's order. */
+typedef struct link {
+    int32_t source, target;
+    double weight;
+} link;
+
+static int by_ends(const void *a, const void *b) {
+    const link *x = a, *y = b;
+    if (x->target != y->target) return x->target < y->target ? -1 : 1;
+    return (x->source > y->source) - (x->source < y->source);
+}
+
+/* The links [n_kept], of which the first *n are used; null after an error. */
+static link *make_links(circuit_state *s, int64_t *n) {
+    link *links = s->host->run_alloc(s->context, (uint64_t)s->n_kept * sizeof *links + 1);
+    int64_t all = 0;
+    *n = 0;
+    for (int64_t i = 0; links && i < s->n_kept; i++) {
+        int32_t sender, receiver;
+        if (!s->connected[i]) continue;
+        circuit_ends(s, s->ranked.at[i].edge, &sender, &receiver);
+        const double score = s->ranked.at[i].score;
+        links[all++] =
+            (link){sender, circuit_component(s, receiver), isfinite(score) ? score : 0.0};
+    }
+    if (links) qsort(links, (size_t)all, sizeof *links, by_ends);
+    for (int64_t i = 0; i < all; i++) {
+        if (*n > 0 && by_ends(&links[*n - 1], &links[i]) == 0)
+            links[*n - 1].weight += links[i].weight;
+        else
+            links[(*n)++] = links[i];
+    }
+    return links;
+}
+
+static void put_head(const circuit_state *s, psc_growing *t) {
+    psc_growing_put(t, "{\"metadata\": {\"slug\": \"circuit\", \"scan\": ");
+    put_string(t, s->model->name ? s->model->name : "model");
+    psc_growing_put(t,
+        ", \"model_hash\": \"%s\", \"transcoder_list\": [], \"node_threshold\": 1.0, \"prompt\": \"\", "
+        "\"prompt_tokens\": [",
+        s->model->hash);
+    for (int32_t r = 0; r < s->n_rows; r++) {
+        psc_growing_put(t, r ? ", " : "");
+        put_string(t, s->host->token_text(s->context, s->run_rows[r].token));
+    }
+    psc_growing_put(t,
+        "], \"info\": {\"generator\": {\"name\": \"pythiascope\"}}},\n\"qParams\": {\"pinnedIds\": [], "
+        "\"supernodes\": [], \"linkType\": \"both\", \"clickedId\": \"\", \"sg_pos\": \"\"},\n\"nodes\": [");
+}
+
+static void write_graph(circuit_state *s, psc_growing *t) {
+    int64_t n;
+    const link *links = make_links(s, &n);
+    uint8_t *in = s->host->run_alloc(s->context, (uint64_t)s->n_senders + 1);
+    const char *between = "\n";
+    char source[ID_BYTES], target[ID_BYTES];
+    if (!links || !in) {
+        t->failed = 1;
+        return;
+    }
+    in[s->n_senders] = 1;
+    for (int64_t i = 0; i < n; i++) in[links[i].source] = in[links[i].target] = 1;
+    put_head(s, t);
+    for (int32_t node = s->n_senders; node >= 0; node--) {
+        if (!in[node]) continue;
+        psc_growing_put(t, "%s", between);
+        put_node(s, t, node);
+        between = ",\n";
+    }
+    psc_growing_put(t, "\n],\n\"links\": [");
+    for (int64_t i = 0; i < n; i++)
+        psc_growing_put(t, "%s{\"source\": \"%s\", \"target\": \"%s\", \"weight\": %.9g}",
+            i ? ",\n" : "\n", id_of(s, links[i].source, source), id_of(s, links[i].target, target),
+            links[i].weight);
+    psc_growing_put(t, "\n]}\n");
+}
+
+static int write_one(circuit_state *s, const char *kind, psc_growing *t) {
+    const int failed = t->failed
+                           ? s->host->fail(s->context, "not enough memory for circuit.%s", kind)
+                           : s->host->document(s->context, kind, t->data ? t->data : "", t->used);
+    free(t->data);
+    return failed;
+}
+
+int circuit_write(circuit_state *s) {
+    psc_growing json = {0}, dot = {0}, graph = {0};
+    write_json(s, &json);
+    if (write_one(s, "json", &json)) return -1;
+    write_dot(s, &dot);
+    if (write_one(s, "dot", &dot)) return -1;
+    write_graph(s, &graph);
+    return write_one(s, "graph.json", &graph);
+}
