@@ -3,6 +3,8 @@
 
     tests/tools/make_circuit_golden.py          writes tests/golden/circuit/
 
+scores: the change of z[TARGET] at the last row when one edge alone is patched. curve and rest: z of the
+first SIZES edges by |score|, and of all others. greedy: z of the first SIZES edges from the logits.
 Each receiver (a head's q, k or v, an MLP, the logits) reads a sum of its own: what each sender writes in
 the current run, or, of patched edges, what it wrote on the other prompt. The same is done by hand with
 TransformerLens (use_split_qkv_input, use_attn_result, use_hook_mlp_in), which must agree within 2e-4.
@@ -26,6 +28,7 @@ GOLDEN = ROOT / "golden"
 TOKENS = [3, 17, 5, 79, 0, 41, 8, 60, 12, 12]
 OTHER = [3, 17, 44, 79, 1, 41, 9, 60, 30, 12]
 SHARES = (0, 13, 77, 154, 243, 256)  # of 256 edges, so many are patched
+TARGET, SIZES = 5, (1, 2, 5, 10, 20, 50)
 MODELS = ("parallel_f32", "sequential_f32", "old_f16", "odd_sizes")
 
 
@@ -168,6 +171,48 @@ def by_hand(lens, patched, config):
         return lens.run_with_hooks(torch.tensor([TOKENS]), fwd_hooks=hooks)[0].numpy()
 
 
+def greedy(config, scores):
+    """Edges (receiver, sender) from the logits: always the largest of those that lead to the circuit."""
+    heads, order, found = config["n_heads"], [], {}
+    candidates = {k: abs(v) for k, v in scores.items() if k[0][1] == "logits"}
+    while candidates:
+        best = max(candidates, key=candidates.get)
+        del candidates[best]
+        order.append(best)
+        sender = best[1]
+        if sender == 0 or sender in found:
+            continue
+        found[sender] = True
+        layer, i = divmod(sender - 1, heads + 1)
+        for key, value in scores.items():
+            kind = [(layer, "mlp", -1)] if i == heads else [(layer, k, i) for k in "qkv"]
+            if key[0] in kind:
+                candidates[key] = abs(value)
+    return order
+
+
+def circuits(model, other):
+    """The arrays of the plugin circuit, by one run per edge and per set."""
+    config = model.config
+    sizes = draw(config, 0, 1)
+
+    def value(kept=None, patched=None):
+        marks = {r: np.full(len(m), kept is not None) for r, m in sizes.items()}
+        for receiver, sender in kept if kept is not None else patched:
+            marks[receiver][sender] = kept is None
+        return Patched(model, TOKENS, marks, other.writes).run()[-1, TARGET]
+
+    base = value(patched=[])
+    scores = {(r, u): value(patched=[(r, u)]) - base
+              for r in receivers(config) for u in range(len(sizes[r]))}
+    ranked = sorted(scores, key=lambda e: -abs(scores[e]))
+    steps = greedy(config, scores)
+    return {"scores": np.array(list(scores.values())),
+            "curve": np.array([value(kept=ranked[:n]) for n in SIZES]),
+            "rest": np.array([value(patched=ranked[:n]) for n in SIZES]),
+            "greedy": np.array([value(kept=steps[:n]) for n in SIZES])}
+
+
 def main():
     (GOLDEN / "circuit").mkdir(exist_ok=True)
     for name in MODELS:
@@ -185,7 +230,8 @@ def main():
         print(f"{name}: TransformerLens by hand differs by {worst:.2g}")
         assert worst < 2e-4
         np.testing.assert_allclose(logits[-1], other_logits, atol=1e-9)
-        save_file({"logits": np.array(logits)}, GOLDEN / "circuit" / f"{name}.safetensors")
+        arrays = circuits(model, other) if name.endswith("_f32") else {}
+        save_file({"logits": np.array(logits), **arrays}, GOLDEN / "circuit" / f"{name}.safetensors")
 
 
 if __name__ == "__main__":
