@@ -11,13 +11,13 @@
 #include <string.h>
 
 static const char *const metrics[] = {"logit", "log_prob", "kl", NULL};
-static const char *const scores[] = {"auto", "none", "exact", NULL};
+static const char *const scores[] = {"auto", "none", "exact", "eap", NULL};
 static const char *const orders[] = {"score", "greedy", NULL};
 static const psc_option_description circuit_options[] = {
     {"metric", "logit", "logit or log_prob of the first target, or kl (before || after)",
         PSC_OPTION_WORD, offsetof(circuit_state, metric), 0, 0, metrics},
     {"scores", "auto",
-        "of each edge; exact: one run per edge; auto: none with file or path, else exact",
+        "of each edge; exact: one run per edge; eap: attribution patching, by one gradient; auto: none with file or path, else eap, for kl exact",
         PSC_OPTION_WORD, offsetof(circuit_state, scores), 0, 0, scores},
     {"order", "score", "greedy: from the logits, only edges to components of the circuit",
         PSC_OPTION_WORD, offsetof(circuit_state, order), 0, 0, orders},
@@ -33,6 +33,8 @@ static const psc_option_description circuit_options[] = {
         PSC_OPTION_TEXT, offsetof(circuit_state, path), 0, 0, NULL},
     {"minimal", "50", "largest circuits that are also run without each of their edges",
         PSC_OPTION_COUNT, offsetof(circuit_state, minimal), 0, 100000000, NULL},
+    {"check", "200", "largest circuits whose edges' attributions are compared with exact effects",
+        PSC_OPTION_COUNT, offsetof(circuit_state, check), 0, 100000000, NULL},
     {"top", "10", "edges listed", PSC_OPTION_COUNT, offsetof(circuit_state, top), 1, 1000, NULL},
     {0},
 };
@@ -55,9 +57,18 @@ static int circuit_open(psc_context *context, const psc_host *host, void **state
     s->n_edges = psc_edge_count(&s->shape);
     s->n_senders = psc_edge_senders(&s->shape, s->shape.n_layers);
     s->n_receivers = psc_edge_receivers(&s->shape, s->shape.n_layers) + 1;
-    if (*s->file && s->scores == SCORES_EXACT)
+    if (*s->file && s->scores >= SCORES_EXACT)
         return host->fail(context, "file= already has a circuit; leave scores= out");
-    if (s->scores == SCORES_AUTO) s->scores = *s->file || *s->path ? SCORES_NONE : SCORES_EXACT;
+    if (s->scores == SCORES_AUTO)
+        s->scores = *s->file || *s->path      ? SCORES_NONE
+                    : s->metric == CIRCUIT_KL ? SCORES_EXACT
+                                              : SCORES_EAP;
+    if (s->scores == SCORES_EAP && s->metric == CIRCUIT_KL)
+        return host->fail(context,
+            "scores=eap needs another metric: the gradient of kl is 0 in the run itself; use "
+            "scores=exact");
+    s->reductions = host->reductions(context);
+    if (!s->reductions) return -1;
     if (s->scores == SCORES_NONE && !*s->file && !*s->path)
         return host->fail(context, "scores=none needs a circuit in file=, or path=");
     if (*s->against && s->scores == SCORES_NONE && !*s->file)
@@ -142,7 +153,7 @@ static int begin_run(circuit_state *s) {
     const uint64_t bytes = (uint64_t)s->model->d_vocab * sizeof(float);
     s->score = NULL;
     s->sets = NULL;
-    s->lost = NULL;
+    s->lost = s->exact = NULL;
     s->ranked = (circuit_list){0};
     s->n_kept = 0;
     if (choose_rows(s) || check_prompts(s)) return -1;
@@ -150,6 +161,8 @@ static int begin_run(circuit_state *s) {
     s->p = host->run_alloc(s->context, bytes);
     if (!s->base || !s->p || psc_targets_begin(s->context, host, &s->rows, &s->targets) ||
         circuit_retain(s, &s->own))
+        return -1;
+    if (s->scores == SCORES_EAP && host->prepare_gradients(s->context, s->rows.n, s->rows.index))
         return -1;
     return host->observe(s->context, PSC_HOOK_LOGITS, &s->rows.filter, on_base_logits, s) ||
            host->prepare_variants(s->context);
@@ -177,7 +190,9 @@ static int measure(circuit_state *s) {
 static int end_run(circuit_state *s) {
     if (circuit_take(s, &s->own, 0) || measure(s)) return -1;
     s->done = 0;
-    s->all = s->scores == SCORES_EXACT ? (double)s->n_edges : 0.0;
+    s->all = s->scores == SCORES_EXACT ? (double)s->n_edges
+             : s->scores == SCORES_EAP ? s->check
+                                       : 0;
     if (*s->path && circuit_test_path(s)) return -1;
     if (*s->file) {
         if (circuit_read(s, s->file, &s->ranked)) return -1;
@@ -187,7 +202,7 @@ static int end_run(circuit_state *s) {
     } else if (circuit_score(s) || circuit_choose(s)) {
         return -1;
     }
-    return circuit_connect(s) || circuit_test(s);
+    return circuit_connect(s) || circuit_check(s) || circuit_test(s);
 }
 
 /* --- callbacks ------------------------------------------------------------------------------- */

@@ -9,7 +9,7 @@
 #include "growing.h"
 
 typedef enum circuit_metric { CIRCUIT_LOGIT, CIRCUIT_LOG_PROB, CIRCUIT_KL } circuit_metric;
-typedef enum circuit_scores { SCORES_AUTO, SCORES_NONE, SCORES_EXACT } circuit_scores;
+typedef enum circuit_scores { SCORES_AUTO, SCORES_NONE, SCORES_EXACT, SCORES_EAP } circuit_scores;
 typedef enum circuit_order { ORDER_SCORE, ORDER_GREEDY } circuit_order;
 
 /* The writes of a run, and their memory. */
@@ -36,9 +36,10 @@ typedef struct circuit_state {
     const psc_host *host;
     const psc_model_info *model;
     psc_edge_shape shape;
+    const psc_reductions *reductions;
     int64_t n_edges;
     int32_t n_senders, n_receivers; /* with the logits */
-    int32_t metric, scores, order, edges, minimal, top;
+    int32_t metric, scores, order, edges, minimal, check, top;
     double threshold;
     const char *file, *against, *path;
 
@@ -70,11 +71,12 @@ typedef struct circuit_state {
     double *values; /* of the call's first variant */
 
     /* results */
-    double *score;            /* [edges]; null: no scores */
-    circuit_list ranked;      /* all edges of the file, or all that the order reaches */
-    int64_t n_kept;           /* the circuit: the first of them */
-    uint8_t *connected;       /* [n_kept] on a path from the embedding to the logits */
-    double *lost;             /* [n_kept] value without the edge minus value; null: not computed */
+    double *score;       /* [edges]; null: no scores */
+    circuit_list ranked; /* all edges of the file, or all that the order reaches */
+    int64_t n_kept;      /* the circuit: the first of them */
+    uint8_t *connected;  /* [n_kept] on a path from the embedding to the logits */
+    double *exact;       /* [n_kept] the effect of patching the edge alone; null: not computed */
+    double *lost;        /* [n_kept] value without the edge minus value; null: not computed */
     double value, complement; /* the metric of the circuit; of everything else */
     int32_t n_sizes;
     int64_t sizes[48];
@@ -127,6 +129,12 @@ int circuit_run(
 /* --- circuit_scores.c --- */
 /* Fills score. */
 int circuit_score(circuit_state *s);
+/* Fills exact, beside attributions of a circuit of at most check= edges. */
+int circuit_check(circuit_state *s);
+
+/* --- circuit_eap.c --- */
+/* Adds the edges' attributions to score, which is zeroed. */
+int circuit_attribute(circuit_state *s);
 
 /* --- circuit_choose.c --- */
 /* Puts the edges in order by their scores and cuts the list. */

@@ -36,12 +36,14 @@ static int edge_arrays(circuit_state *s) {
     int32_t *connected = host->array(s->context, "edge_connected", PSC_I32, 1, axis);
     double *score = host->array(s->context, "edge_score", PSC_F64, 1, axis);
     double *lost = host->array(s->context, "edge_lost", PSC_F64, 1, axis);
-    if (!sender || !receiver || !connected || !score || !lost) return -1;
+    double *exact = s->exact ? host->array(s->context, "edge_exact", PSC_F64, 1, axis) : NULL;
+    if (!sender || !receiver || !connected || !score || !lost || (s->exact && !exact)) return -1;
     for (int64_t i = 0; i < s->n_kept; i++) {
         circuit_ends(s, s->ranked.at[i].edge, &sender[i], &receiver[i]);
         connected[i] = s->connected[i];
         score[i] = s->ranked.at[i].score;
         if (s->lost) lost[i] = s->lost[i];
+        if (exact) exact[i] = s->exact[i];
     }
     return 0;
 }
@@ -156,12 +158,44 @@ static int show_edges(circuit_state *s) {
     }
     if (shown == 0) return 0;
     return s->host->summary_bars(s->context,
-        s->score ? "edges: the change when each alone is patched" : "edges by the file's scores",
+        s->scores == SCORES_EAP ? "edges: the first order of the change when each alone is patched"
+        : s->score              ? "edges: the change when each alone is patched"
+                                : "edges by the file's scores",
         s->metric == CIRCUIT_LOGIT ? "" : "nats", shown, labels, values);
+}
+
+/* How far the attributions of the circuit's edges are from the exact effects. */
+static int say_error(circuit_state *s) {
+    char text[400], figure[PSC_FIGURE], name[2 * CIRCUIT_NAME];
+    double ab = 0, aa = 0, bb = 0, sum = 0, a = 0, b = 0;
+    int64_t signs = 0, worst = 0;
+    const int64_t n = s->n_kept;
+    if (!s->exact || n == 0) return 0;
+    for (int64_t i = 0; i < n; i++) {
+        const double x = s->ranked.at[i].score, y = s->exact[i];
+        a += x;
+        b += y;
+        sum += fabs(x - y);
+        signs += x * y < 0.0;
+        if (fabs(x - y) > fabs(s->ranked.at[worst].score - s->exact[worst])) worst = i;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        const double x = s->ranked.at[i].score - a / (double)n, y = s->exact[i] - b / (double)n;
+        ab += x * y;
+        aa += x * x;
+        bb += y * y;
+    }
+    snprintf(text, sizeof text,
+        "Against the exact effect of each of these edges: correlation %s, mean error %.4f, wrong sign in "
+        "%s of %s. Farthest off is %s: %.4f, exactly %.4f.",
+        psc_figure(figure, 0, 3, aa > 0 && bb > 0 ? ab / sqrt(aa * bb) : NAN, ""), sum / (double)n,
+        PSC_COMMAS(signs), PSC_COMMAS(n), circuit_edge(s, s->ranked.at[worst].edge, name),
+        s->ranked.at[worst].score, s->exact[worst]);
+    return s->host->summary_text(s->context, text);
 }
 
 int circuit_summary(circuit_state *s) {
     if (say_values(s)) return -1;
     if (!s->ranked.at) return 0;
-    return say_circuit(s) || say_curve(s) || show_edges(s);
+    return say_circuit(s) || say_curve(s) || show_edges(s) || say_error(s);
 }

@@ -644,6 +644,11 @@ typedef struct psc_host {
     int (*gradients)(psc_context *, int32_t n, const psc_variant *variants,
         const psc_metric *metrics, int32_t n_points, const int32_t *points, psc_gradient_fn fn,
         void *payload);
+    /* [p] pullback of the outputs begin..end-1 alone, U[R, end - begin]. begin is a multiple of 16. */
+    int (*pullback_outputs)(psc_context *, psc_matrix, int32_t layer, float *y, const float *u,
+        int64_t n_rows, int64_t begin, int64_t end);
+    /* [p] Y[R, H, N]: what each head of a layer writes, W_O,h z_h, from Z[R, H*D]: hook_result. */
+    int (*head_writes)(psc_context *, int32_t layer, float *y, const float *z, int64_t n_rows);
 } psc_host;
 
 /* --- what a plugin gives --------------------------------------------------------------------- */

@@ -273,4 +273,6 @@ const psc_host psc_host_table = {
     .dictionary_skip = psc_host_dictionary_skip,
     .prepare_gradients = psc_host_prepare_gradients,
     .gradients = psc_host_gradients,
+    .pullback_outputs = psc_host_pullback_outputs,
+    .head_writes = psc_host_head_writes,
 };

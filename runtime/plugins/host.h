@@ -41,6 +41,10 @@ int psc_host_matrix_rows(
 const psc_reductions *psc_host_reductions(psc_context *context);
 int psc_host_pullback(psc_context *context, psc_matrix matrix, int32_t layer, float *y,
     const float *u, int64_t n_rows);
+int psc_host_pullback_outputs(psc_context *context, psc_matrix matrix, int32_t layer, float *y,
+    const float *u, int64_t n_rows, int64_t begin, int64_t end);
+int psc_host_head_writes(
+    psc_context *context, int32_t layer, float *y, const float *z, int64_t n_rows);
 void psc_host_exp(psc_context *context, int64_t n, float *y, const float *x);
 void psc_host_erf(psc_context *context, int64_t n, float *y, const float *x);
 void psc_host_tanh(psc_context *context, int64_t n, float *y, const float *x);

@@ -225,16 +225,47 @@ int psc_host_apply(psc_context *context, psc_matrix matrix, int32_t layer, float
     return w ? multiply(context, w, y, x, n_rows, 0, w->out) : PSC_ERROR_INPUT;
 }
 
+/* Whether begin..end-1 are outputs of w that begin with a panel. */
+static bool are_outputs(
+    psc_context *context, const char *call, const psc_packed *w, int64_t begin, int64_t end) {
+    if (begin >= 0 && begin % PSC_LANES == 0 && end >= begin && end <= (int64_t)w->out) return true;
+    psc_host_fail(context, PSC_ERROR_INPUT,
+        "%s: outputs %lld to %lld are not possible; begin with a multiple of 16 and end by %lld",
+        call, (long long)begin, (long long)end, (long long)w->out);
+    return false;
+}
+
 int psc_host_apply_outputs(psc_context *context, psc_matrix matrix, int32_t layer, float *y,
     const float *x, int64_t n_rows, int64_t begin, int64_t end) {
     static const char call[] = "apply_outputs";
     const psc_packed *w = matrix_of_rows(&context, call, matrix, layer, n_rows, y, x);
-    if (!w) return PSC_ERROR_INPUT;
-    if (begin < 0 || begin % PSC_LANES || end < begin || end > (int64_t)w->out)
-        return psc_host_fail(context, PSC_ERROR_INPUT,
-            "%s: outputs %lld to %lld are not possible; begin with a multiple of 16 and end by %lld",
-            call, (long long)begin, (long long)end, (long long)w->out);
+    if (!w || !are_outputs(context, call, w, begin, end)) return PSC_ERROR_INPUT;
     return multiply(context, w, y, x, n_rows, (size_t)begin, (size_t)end);
+}
+
+/* W_O's blocks are heads, so a head's write is a block's sum. */
+int psc_host_head_writes(
+    psc_context *context, int32_t layer, float *y, const float *z, int64_t n_rows) {
+    static const char call[] = "head_writes";
+    const psc_packed *w = matrix_of_rows(&context, call, PSC_W_O, layer, n_rows, y, z);
+    if (!w) return PSC_ERROR_INPUT;
+    if (psc_host_stopped(context)) return PSC_ERROR_CANCELLED;
+    if (n_rows == 0) return 0;
+    matmul_job job = {context->session->kernels->matmul[w->dtype],
+        {.blocks = y,
+            .ld_row = w->k / w->k_block * w->out,
+            .ld_block = w->out,
+            .x = z,
+            .ldx = w->k,
+            .w = w->panels,
+            .rows = (size_t)n_rows,
+            .k = w->k,
+            .k_block = w->k_block,
+            .out = w->out},
+        room_of(context)};
+    psc_host_spread(
+        context, (int64_t)((w->out + PSC_LANES - 1) / PSC_LANES), multiply_panels, &job);
+    return 0;
 }
 
 typedef struct pullback_job {
@@ -254,24 +285,41 @@ static void pull_range(int64_t begin, int64_t end, int thread, void *payload) {
     job->kernel(&p);
 }
 
-int psc_host_pullback(psc_context *context, psc_matrix matrix, int32_t layer, float *y,
-    const float *u, int64_t n_rows) {
-    const psc_packed *w = matrix_of_rows(&context, "pullback", matrix, layer, n_rows, y, u);
-    if (!w) return PSC_ERROR_INPUT;
+/* pullback of the outputs begin..end-1 of w; begin is a panel's first. */
+static int pull(psc_context *context, const psc_packed *w, float *y, const float *u, int64_t n_rows,
+    size_t begin, size_t end) {
     if (psc_host_stopped(context)) return PSC_ERROR_CANCELLED;
     if (n_rows == 0) return 0;
+    if (begin == end) {
+        memset(y, 0, (size_t)n_rows * w->k * sizeof *y);
+        return 0;
+    }
     pullback_job job = {context->session->kernels->pullback[w->dtype],
         {.y = y,
             .ldy = w->k,
             .u = u,
-            .ldu = w->out,
-            .w = w->panels,
+            .ldu = end - begin,
+            .w = (const char *)w->panels + begin * w->k * psc_dtype_size(w->dtype),
             .rows = (size_t)n_rows,
             .k = w->k,
-            .out = w->out},
+            .out = end - begin},
         (w->k + PSC_LANES - 1) / PSC_LANES, room_of(context)};
     psc_host_spread(context, (int64_t)job.n_groups, pull_range, &job);
     return 0;
+}
+
+int psc_host_pullback(psc_context *context, psc_matrix matrix, int32_t layer, float *y,
+    const float *u, int64_t n_rows) {
+    const psc_packed *w = matrix_of_rows(&context, "pullback", matrix, layer, n_rows, y, u);
+    return w ? pull(context, w, y, u, n_rows, 0, w->out) : PSC_ERROR_INPUT;
+}
+
+int psc_host_pullback_outputs(psc_context *context, psc_matrix matrix, int32_t layer, float *y,
+    const float *u, int64_t n_rows, int64_t begin, int64_t end) {
+    static const char call[] = "pullback_outputs";
+    const psc_packed *w = matrix_of_rows(&context, call, matrix, layer, n_rows, y, u);
+    if (!w || !are_outputs(context, call, w, begin, end)) return PSC_ERROR_INPUT;
+    return pull(context, w, y, u, n_rows, (size_t)begin, (size_t)end);
 }
 
 /* --- functions ------------------------------------------------------------------------------- */
