@@ -54,14 +54,15 @@ static psc_tensors *golden_of(const char *name) {
 
 /* --- against float64 -------------------------------------------------------------------------- */
 
-static void check_scores(psc_model *model, const psc_tensors *golden) {
+static void check_scores(
+    psc_model *model, const psc_tensors *golden, const char *options, const char *name) {
     const fixture_run how = {.threads = 2};
     const psc_model_info *info = psc_model_get_info(model);
     const psc_edge_shape shape = {info->n_layers, info->n_heads, info->parallel_residual};
     const int64_t n = psc_edge_count(&shape), senders = psc_edge_senders(&shape, info->n_layers);
-    psc_session *session = tested(model, "", &how);
+    psc_session *session = tested(model, options, &how);
     const psc_array score = must_array(session, "circuit.score");
-    double *want = golden_f64(golden_find(golden, "scores"), (size_t)n), moved = 0;
+    double *want = golden_f64(golden_find(golden, name), (size_t)n), moved = 0;
     int64_t e = 0;
     for (int32_t r = 0; r <= psc_edge_receivers(&shape, info->n_layers); r++)
         for (int64_t u = 0; u < senders; u++) {
@@ -70,7 +71,8 @@ static void check_scores(psc_model *model, const psc_tensors *golden) {
                 cr_assert(isnan(got));
                 continue;
             }
-            cr_assert_float_eq(got, want[e], 2e-5, "edge %ld: %g, not %g", (long)e, got, want[e]);
+            cr_assert_float_eq(
+                got, want[e], 2e-5, "%s, edge %ld: %g, not %g", name, (long)e, got, want[e]);
             moved = fmax(moved, fabs(want[e++]));
         }
     cr_assert_eq(e, n);
@@ -88,7 +90,7 @@ static void check_circuits(psc_model *model, const psc_tensors *golden) {
     double *greedy = golden_f64(golden_find(golden, "greedy"), 6);
     for (int i = 0; i < 6; i++) {
         char options[80];
-        snprintf(options, sizeof options, "edges=%d,minimal=0", sizes[i]);
+        snprintf(options, sizeof options, "scores=exact,edges=%d,minimal=0", sizes[i]);
         psc_session *session = tested(model, options, &how);
         const double base = number(session, "base"), source = number(session, "source");
         cr_assert_float_eq(number(session, "circuit"), curve[i], 2e-5);
@@ -98,7 +100,7 @@ static void check_circuits(psc_model *model, const psc_tensors *golden) {
         const psc_array values = must_array(session, "circuit.curve_value");
         cr_assert_float_eq(array_at(&values, i), curve[i], 2e-5);
         psc_session_close(&session);
-        snprintf(options, sizeof options, "edges=%d,minimal=0,order=greedy", sizes[i]);
+        snprintf(options, sizeof options, "scores=exact,edges=%d,minimal=0,order=greedy", sizes[i]);
         session = tested(model, options, &how);
         cr_assert_float_eq(number(session, "circuit"), greedy[i], 2e-5);
         cr_assert_eq(
@@ -113,7 +115,8 @@ static void check_circuits(psc_model *model, const psc_tensors *golden) {
 static void check_model(const char *name) {
     psc_model *model = must_model(golden_path(name, NULL));
     psc_tensors *golden = golden_of(name);
-    check_scores(model, golden);
+    check_scores(model, golden, "scores=exact,minimal=0", "scores");
+    check_scores(model, golden, "minimal=0", "eap");
     check_circuits(model, golden);
     psc_tensors_close(&golden);
     psc_model_close(&model);
@@ -151,7 +154,7 @@ Test(circuit, all_edges_are_the_run_and_none_the_source) {
 Test(circuit, edges_without_a_path_do_nothing) {
     const fixture_run how = {.threads = 2};
     psc_model *model = must_model(golden_path("parallel_f32", NULL));
-    psc_session *session = tested(model, "edges=20,minimal=20", &how);
+    psc_session *session = tested(model, "scores=exact,edges=20,minimal=20", &how);
     const psc_array lost = must_array(session, "circuit.edge_lost");
     const psc_array connected = must_array(session, "circuit.edge_connected");
     const psc_array least = must_array(session, "circuit.curve_minimality");
@@ -178,7 +181,7 @@ Test(circuit, edges_without_a_path_do_nothing) {
 Test(circuit, path) {
     const fixture_run how = {.threads = 2};
     psc_model *model = must_model(golden_path("parallel_f32", NULL));
-    psc_session *session = tested(model, "minimal=0", &how);
+    psc_session *session = tested(model, "scores=exact,minimal=0", &how);
     const psc_array score = must_array(session, "circuit.score");
     const int64_t senders = 11, receiver = 13 + 4 + 2; /* L1H2.k */
     const double want = array_at(&score, receiver * senders + 1 + 3),

@@ -3,7 +3,8 @@
 
     tests/tools/make_circuit_golden.py          writes tests/golden/circuit/
 
-scores: the change of z[TARGET] at the last row when one edge alone is patched. curve and rest: z of the
+scores: the change of z[TARGET] at the last row when one edge alone is patched. eap and eap_ig: the first order of it, by autograd in
+float64 through TransformerLens as the published code does (with STEPS inputs between). curve and rest: z of the
 first SIZES edges by |score|, and of all others. greedy: z of the first SIZES edges from the logits.
 Each receiver (a head's q, k or v, an MLP, the logits) reads a sum of its own: what each sender writes in
 the current run, or, of patched edges, what it wrote on the other prompt. The same is done by hand with
@@ -28,7 +29,7 @@ GOLDEN = ROOT / "golden"
 TOKENS = [3, 17, 5, 79, 0, 41, 8, 60, 12, 12]
 OTHER = [3, 17, 44, 79, 1, 41, 9, 60, 30, 12]
 SHARES = (0, 13, 77, 154, 243, 256)  # of 256 edges, so many are patched
-TARGET, SIZES = 5, (1, 2, 5, 10, 20, 50)
+TARGET, STEPS, SIZES = 5, 3, (1, 2, 5, 10, 20, 50)
 MODELS = ("parallel_f32", "sequential_f32", "old_f16", "odd_sizes")
 
 
@@ -171,6 +172,50 @@ def by_hand(lens, patched, config):
         return lens.run_with_hooks(torch.tensor([TOKENS]), fwd_hooks=hooks)[0].numpy()
 
 
+def attributions(lens, config, steps):
+    """score(u -> v) = sum of (o_u - c_u) times the gradient at v's input, a mean over inputs between."""
+    heads, layers = config["n_heads"], config["n_layers"]
+    lens.set_use_split_qkv_input(True)
+    lens.set_use_attn_result(True)
+    lens.set_use_hook_mlp_in(True)
+    writes, inputs = [], {}
+    for tokens in (TOKENS, OTHER):
+        _, cache = lens.run_with_cache(torch.tensor([tokens]))
+        writes.append([cache["hook_embed"][0]])
+        for layer in range(layers):
+            writes[-1] += list(cache[f"blocks.{layer}.attn.hook_result"][0].transpose(0, 1))
+            writes[-1].append(cache[f"blocks.{layer}.hook_mlp_out"][0])
+    change = torch.stack(writes[1]) - torch.stack(writes[0])
+    points = [f"blocks.{l}.hook_{k}_input" for l in range(layers) for k in "qkv"]
+    points += [f"blocks.{l}.hook_mlp_in" for l in range(layers)]
+    points.append(f"blocks.{layers - 1}.hook_resid_post")
+
+    def keep(value, hook):
+        value.retain_grad()
+        inputs[hook.name] = value
+
+    total = 0
+    for step in range(1, steps + 1):
+        between = writes[1][0] + step / steps * (writes[0][0] - writes[1][0])
+        between = between.detach().requires_grad_()
+        lens.reset_hooks()
+        edits = [("hook_embed", lambda value, hook, x=between: x[None])]
+        with torch.enable_grad(), lens.hooks(edits + [(name, keep) for name in points]):
+            lens(torch.tensor([TOKENS]))[0, -1, TARGET].backward()
+        scores = []
+        for layer, kind, head in receivers(config):
+            if kind == "logits":
+                gradient = inputs[points[-1]].grad[0]
+            elif kind == "mlp":
+                gradient = inputs[f"blocks.{layer}.hook_mlp_in"].grad[0]
+            else:
+                gradient = inputs[f"blocks.{layer}.hook_{kind}_input"].grad[0, :, head]
+            n = n_readable(config, layer, kind == "mlp" and not config["parallel"])
+            scores.append(torch.einsum("urn,rn->u", change[:n], gradient))
+        total = total + torch.cat(scores).detach().numpy() / steps
+    return total
+
+
 def greedy(config, scores):
     """Edges (receiver, sender) from the logits: always the largest of those that lead to the circuit."""
     heads, order, found = config["n_heads"], [], {}
@@ -231,6 +276,10 @@ def main():
         assert worst < 2e-4
         np.testing.assert_allclose(logits[-1], other_logits, atol=1e-9)
         arrays = circuits(model, other) if name.endswith("_f32") else {}
+        if arrays:
+            lens = open_lens(open_transformers(folder), model.config).to(torch.float64)
+            arrays["eap"] = attributions(lens, model.config, 1)
+            arrays["eap_ig"] = attributions(lens, model.config, STEPS)
         save_file({"logits": np.array(logits), **arrays}, GOLDEN / "circuit" / f"{name}.safetensors")
 
 
