@@ -11,13 +11,14 @@
 #include <string.h>
 
 static const char *const metrics[] = {"logit", "log_prob", "kl", NULL};
-static const char *const scores[] = {"auto", "none", "exact", "eap", NULL};
+static const char *const scores[] = {"auto", "none", "exact", "eap", "eap_ig", NULL};
 static const char *const orders[] = {"score", "greedy", NULL};
 static const psc_option_description circuit_options[] = {
     {"metric", "logit", "logit or log_prob of the first target, or kl (before || after)",
         PSC_OPTION_WORD, offsetof(circuit_state, metric), 0, 0, metrics},
     {"scores", "auto",
-        "of each edge; exact: one run per edge; eap: attribution patching, by one gradient; auto: none with file or path, else eap, for kl exact",
+        "of each edge; exact: one run per edge; eap: attribution patching, by one gradient; eap_ig: by "
+        "gradients at inputs between; auto: none with file or path, else eap, for kl eap_ig",
         PSC_OPTION_WORD, offsetof(circuit_state, scores), 0, 0, scores},
     {"order", "score", "greedy: from the logits, only edges to components of the circuit",
         PSC_OPTION_WORD, offsetof(circuit_state, order), 0, 0, orders},
@@ -33,6 +34,9 @@ static const psc_option_description circuit_options[] = {
         PSC_OPTION_TEXT, offsetof(circuit_state, path), 0, 0, NULL},
     {"minimal", "50", "largest circuits that are also run without each of their edges",
         PSC_OPTION_COUNT, offsetof(circuit_state, minimal), 0, 100000000, NULL},
+    {"steps", "5",
+        "of eap_ig: inputs between the source prompt's and this one's, which is the last",
+        PSC_OPTION_COUNT, offsetof(circuit_state, steps), 1, 10000, NULL},
     {"check", "200", "largest circuits whose edges' attributions are compared with exact effects",
         PSC_OPTION_COUNT, offsetof(circuit_state, check), 0, 100000000, NULL},
     {"top", "10", "edges listed", PSC_OPTION_COUNT, offsetof(circuit_state, top), 1, 1000, NULL},
@@ -61,12 +65,12 @@ static int circuit_open(psc_context *context, const psc_host *host, void **state
         return host->fail(context, "file= already has a circuit; leave scores= out");
     if (s->scores == SCORES_AUTO)
         s->scores = *s->file || *s->path      ? SCORES_NONE
-                    : s->metric == CIRCUIT_KL ? SCORES_EXACT
+                    : s->metric == CIRCUIT_KL ? SCORES_EAP_IG
                                               : SCORES_EAP;
     if (s->scores == SCORES_EAP && s->metric == CIRCUIT_KL)
         return host->fail(context,
             "scores=eap needs another metric: the gradient of kl is 0 in the run itself; use "
-            "scores=exact");
+            "scores=eap_ig");
     s->reductions = host->reductions(context);
     if (!s->reductions) return -1;
     if (s->scores == SCORES_NONE && !*s->file && !*s->path)
@@ -162,7 +166,7 @@ static int begin_run(circuit_state *s) {
     if (!s->base || !s->p || psc_targets_begin(s->context, host, &s->rows, &s->targets) ||
         circuit_retain(s, &s->own))
         return -1;
-    if (s->scores == SCORES_EAP && host->prepare_gradients(s->context, s->rows.n, s->rows.index))
+    if (s->scores >= SCORES_EAP && host->prepare_gradients(s->context, s->rows.n, s->rows.index))
         return -1;
     return host->observe(s->context, PSC_HOOK_LOGITS, &s->rows.filter, on_base_logits, s) ||
            host->prepare_variants(s->context);
@@ -191,7 +195,7 @@ static int end_run(circuit_state *s) {
     if (circuit_take(s, &s->own, 0) || measure(s)) return -1;
     s->done = 0;
     s->all = s->scores == SCORES_EXACT ? (double)s->n_edges
-             : s->scores == SCORES_EAP ? s->check
+             : s->scores >= SCORES_EAP ? s->check
                                        : 0;
     if (*s->path && circuit_test_path(s)) return -1;
     if (*s->file) {

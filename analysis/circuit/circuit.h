@@ -9,7 +9,13 @@
 #include "growing.h"
 
 typedef enum circuit_metric { CIRCUIT_LOGIT, CIRCUIT_LOG_PROB, CIRCUIT_KL } circuit_metric;
-typedef enum circuit_scores { SCORES_AUTO, SCORES_NONE, SCORES_EXACT, SCORES_EAP } circuit_scores;
+typedef enum circuit_scores {
+    SCORES_AUTO,
+    SCORES_NONE,
+    SCORES_EXACT,
+    SCORES_EAP,
+    SCORES_EAP_IG
+} circuit_scores;
 typedef enum circuit_order { ORDER_SCORE, ORDER_GREEDY } circuit_order;
 
 /* The writes of a run, and their memory. */
@@ -39,7 +45,7 @@ typedef struct circuit_state {
     const psc_reductions *reductions;
     int64_t n_edges;
     int32_t n_senders, n_receivers; /* with the logits */
-    int32_t metric, scores, order, edges, minimal, check, top;
+    int32_t metric, scores, order, edges, minimal, check, steps, top;
     double threshold;
     const char *file, *against, *path;
 

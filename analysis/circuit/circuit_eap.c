@@ -1,8 +1,12 @@
-/* Edge attribution patching: the first order of every edge's effect (Nanda 2023; Syed, Rager and Conmy 2023).
+/* Edge attribution patching: the first order of every edge's effect (Nanda 2023; Syed, Rager and Conmy 2023),
+ * and with integrated gradients over inputs (Hanna, Pezzelle and Belinkov 2024).
  *
  *   score(u -> v) = sum over rows of (o_u - c_u) . g_v,   g_v = dm/d(input of v)
  *   q, k, v of a head   y = W_h^T dm/dq_h;  MLP, logits: y the gradient at LN's output
  *   LayerNorm           w = gamma * y,  g = (w - mean w - n (n . w)/N) / s
+ *
+ *   eap_ig              the mean of g over the runs of the inputs e' + k/steps (e - e'), k = 1..steps, e'
+ *                       the source prompt's embedding; each with the LayerNorms of its own run
  *
  * o_u the source run's write of sender u, c_u this run's. At a block of rows all d_u = o_u - c_u and one
  * group of g_v exist at a time; products are f32 dots (panel_dots), sums over rows f64, ascending. */
@@ -17,7 +21,8 @@
 
 /* --- gradients ------------------------------------------------------------------------------- */
 
-static float *place_of(const eap_run *run, int32_t point, int32_t layer) {
+/* Where a gradient, or a value of a run with another input, goes. */
+static float *place_of(const eap_run *run, int32_t point, int32_t layer, int32_t n_layers) {
     switch (point) {
     case PSC_HOOK_Q:
         return run->heads[0][layer];
@@ -27,19 +32,25 @@ static float *place_of(const eap_run *run, int32_t point, int32_t layer) {
         return run->heads[2][layer];
     case PSC_HOOK_LN2_NORMALIZED:
         return run->mlp[layer];
+    case PSC_HOOK_RESID_PRE:
+        return run->own_pre[layer];
+    case PSC_HOOK_RESID_MID:
+        return run->own_mid[layer];
+    case PSC_HOOK_RESID_POST:
+        return layer == n_layers - 1 ? run->own_pre[n_layers] : NULL;
     default:
         return run->final;
     }
 }
 
-static int on_gradient(int32_t variant, const psc_event *event, void *payload) {
+static int on_tensor(int32_t variant, const psc_event *event, void *payload) {
     const eap *e = payload;
     const int64_t n = e->s->model->d_model;
     const psc_view *t = &event->tensor;
     const int64_t inner = t->shape[t->n_axes - 1], groups = n / inner;
-    float *to = place_of(&e->run, event->point, event->layer);
+    float *to = place_of(&e->run, event->point, event->layer, e->s->shape.n_layers);
     (void)variant;
-    for (int32_t r = 0; r < event->n_rows; r++)
+    for (int32_t r = 0; to && r < event->n_rows; r++)
         for (int64_t i = 0; i < groups; i++)
             memcpy(to + event->rows[r].index * n + i * inner,
                 t->data + r * t->stride[0] + (groups > 1 ? i * t->stride[1] : 0),
@@ -49,26 +60,48 @@ static int on_gradient(int32_t variant, const psc_event *event, void *payload) {
 
 /* The metric as host->gradients takes it. */
 static psc_metric metric_of(const circuit_state *s, psc_metric_term terms[2]) {
-    const int32_t *ids = s->targets.ids + 2 * ((int64_t)s->target * s->rows.n + s->slot);
+    static const int kinds[] = {PSC_METRIC_LOGIT, PSC_METRIC_LOG_P, PSC_METRIC_KL};
+    const int kl = s->metric == CIRCUIT_KL;
+    const int32_t *ids =
+        kl ? NULL : s->targets.ids + 2 * ((int64_t)s->target * s->rows.n + s->slot);
+    const int contrast = ids && ids[1] >= 0;
     for (int i = 0; i < 2; i++)
         terms[i] = (psc_metric_term){.struct_size = sizeof *terms,
-            .kind =
-                s->metric == CIRCUIT_LOG_PROB && ids[1] < 0 ? PSC_METRIC_LOG_P : PSC_METRIC_LOGIT,
+            .kind = contrast ? PSC_METRIC_LOGIT : kinds[s->metric],
             .row = s->rows.index[s->slot],
-            .token = ids[i],
-            .weight = i ? -1.0 : 1.0};
-    return (psc_metric){sizeof(psc_metric), ids[1] >= 0 ? 2 : 1, terms, NULL};
+            .token = ids ? ids[i] : 0,
+            .weight = i ? -1.0 : 1.0,
+            .logits = kl ? s->base + (int64_t)s->slot * s->model->d_vocab : NULL};
+    return (psc_metric){
+        .struct_size = sizeof(psc_metric), .n_terms = contrast ? 2 : 1, .terms = terms};
 }
 
-static int find_gradients(eap *e) {
-    static const int32_t points[] = {
-        PSC_HOOK_Q, PSC_HOOK_K, PSC_HOOK_V, PSC_HOOK_LN2_NORMALIZED, PSC_HOOK_LN_FINAL_NORMALIZED};
+/* Gradients of this run, or with an input [rows, N] of the run that begins with it, and its residuals. */
+static int find_gradients(eap *e, const float *input) {
+    static const int32_t points[] = {PSC_HOOK_Q, PSC_HOOK_K, PSC_HOOK_V, PSC_HOOK_LN2_NORMALIZED,
+        PSC_HOOK_LN_FINAL_NORMALIZED, PSC_HOOK_RESID_PRE + PSC_POINT_VALUES,
+        PSC_HOOK_RESID_POST + PSC_POINT_VALUES, PSC_HOOK_RESID_MID + PSC_POINT_VALUES};
+    const circuit_state *s = e->s;
     psc_metric_term terms[2];
-    const psc_metric metric = metric_of(e->s, terms);
-    e->run.resid_pre = e->s->own.writes.resid_pre;
-    e->run.resid_mid = e->s->own.writes.resid_mid;
-    return e->s->host->gradients(
-        e->s->context, 1, NULL, &metric, sizeof points / sizeof *points, points, on_gradient, e);
+    const psc_metric metric = metric_of(s, terms);
+    const psc_change change = {.struct_size = sizeof change,
+        .kind = PSC_CHANGE_SET,
+        .point = PSC_HOOK_EMBED,
+        .layer = -1,
+        .sequence = s->run_rows[0].sequence,
+        .row_end = s->n_rows,
+        .head = -1,
+        .key = -1,
+        .values = input,
+        .stride = s->model->d_model};
+    const psc_variant variant = {.struct_size = sizeof variant, .n_changes = 1, .changes = &change};
+    e->run.resid_pre = input ? (const float *const *)e->run.own_pre : s->own.writes.resid_pre;
+    e->run.resid_mid = input ? (const float *const *)e->run.own_mid : s->own.writes.resid_mid;
+    return s->host->gradients(s->context, 1, input ? &variant : NULL, &metric,
+        !input                       ? 5
+        : s->shape.parallel_residual ? 7
+                                     : 8,
+        points, on_tensor, e);
 }
 
 /* --- memory ---------------------------------------------------------------------------------- */
@@ -77,9 +110,10 @@ static float *floats(const circuit_state *s, uint64_t n) {
     return s->host->run_alloc(s->context, n * sizeof(float));
 }
 
+/* One [n] per layer, and one more. */
 static float **per_layer(const circuit_state *s, uint64_t n) {
-    float **list = s->host->run_alloc(s->context, (uint64_t)s->shape.n_layers * sizeof *list);
-    for (int32_t l = 0; list && l < s->shape.n_layers; l++)
+    float **list = s->host->run_alloc(s->context, ((uint64_t)s->shape.n_layers + 1) * sizeof *list);
+    for (int32_t l = 0; list && l <= s->shape.n_layers; l++)
         if (!(list[l] = floats(s, n))) return NULL;
     return list;
 }
@@ -274,7 +308,34 @@ static int add_scores(eap *e) {
     return 0;
 }
 
+/* Room for the runs of other inputs. */
+static int make_inputs(eap *e) {
+    const circuit_state *s = e->s;
+    const uint64_t all = (uint64_t)s->n_rows * (uint64_t)s->model->d_model;
+    e->input = floats(s, all);
+    e->run.own_pre = per_layer(s, all);
+    e->run.own_mid = s->shape.parallel_residual ? e->run.own_pre : per_layer(s, all);
+    return e->input && e->run.own_pre && e->run.own_mid ? 0 : -1;
+}
+
+/* The last input is this run's, where kl has no gradient. */
+static int integrate(eap *e) {
+    const circuit_state *s = e->s;
+    const int64_t all = (int64_t)s->n_rows * s->model->d_model;
+    const float *from = s->source.writes.embed, *to = s->own.writes.embed;
+    e->weight = 1.0 / s->steps;
+    for (int32_t k = 1; k < s->steps; k++) {
+        const double part = (double)k / (double)s->steps;
+        for (int64_t i = 0; i < all; i++)
+            e->input[i] = (float)((double)from[i] + part * ((double)to[i] - (double)from[i]));
+        if (find_gradients(e, e->input) || add_scores(e)) return -1;
+    }
+    return s->metric == CIRCUIT_KL ? 0 : find_gradients(e, NULL) || add_scores(e);
+}
+
 int circuit_attribute(circuit_state *s) {
     eap e = {.s = s, .weight = 1.0};
-    return make_room(&e) || find_gradients(&e) || add_scores(&e);
+    if (make_room(&e)) return -1;
+    if (s->scores == SCORES_EAP_IG) return make_inputs(&e) || integrate(&e);
+    return find_gradients(&e, NULL) || add_scores(&e);
 }

@@ -12,12 +12,14 @@ typedef struct eap_run {
     float **heads[3];    /* [L] at q, k, v */
     float **mlp, *final; /* [L] at the MLPs' LN2, at the final LN: normalized values, gamma in */
     const float *const *resid_pre, *const *resid_mid; /* as psc_writes has them */
+    float **own_pre, **own_mid; /* of a run with another input: resid_pre, resid_mid */
 } eap_run;
 
 typedef struct eap {
     circuit_state *s;
     eap_run run;
     double weight; /* of this run's scores */
+    float *input;  /* [rows of the run, N] the embedding of such a run */
     /* a block of rows */
     int32_t begin, rows, rows_together;
     float *embed, **heads,

@@ -158,7 +158,7 @@ static int show_edges(circuit_state *s) {
     }
     if (shown == 0) return 0;
     return s->host->summary_bars(s->context,
-        s->scores == SCORES_EAP ? "edges: the first order of the change when each alone is patched"
+        s->scores >= SCORES_EAP ? "edges: the first order of the change when each alone is patched"
         : s->score              ? "edges: the change when each alone is patched"
                                 : "edges by the file's scores",
         s->metric == CIRCUIT_LOGIT ? "" : "nats", shown, labels, values);

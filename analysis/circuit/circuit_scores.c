@@ -16,7 +16,7 @@ static void kept_edge(const void *payload, int64_t index, uint8_t *patched) {
 }
 
 int circuit_check(circuit_state *s) {
-    if (s->scores != SCORES_EAP || s->n_kept > s->check) return 0;
+    if (s->scores < SCORES_EAP || s->n_kept > s->check) return 0;
     s->exact = s->host->run_alloc(s->context, (uint64_t)s->n_kept * sizeof *s->exact + 1);
     if (!s->exact || circuit_run(s, s->n_kept, kept_edge, s, s->exact)) return -1;
     for (int64_t i = 0; i < s->n_kept; i++) s->exact[i] -= s->base_value;
@@ -25,7 +25,7 @@ int circuit_check(circuit_state *s) {
 
 int circuit_score(circuit_state *s) {
     s->score = s->host->run_alloc(s->context, (uint64_t)s->n_edges * sizeof *s->score);
-    if (s->score && s->scores == SCORES_EAP) return circuit_attribute(s);
+    if (s->score && s->scores >= SCORES_EAP) return circuit_attribute(s);
     if (!s->score || circuit_run(s, s->n_edges, one_edge, NULL, s->score)) return -1;
     for (int64_t e = 0; e < s->n_edges; e++) s->score[e] -= s->base_value;
     return 0;

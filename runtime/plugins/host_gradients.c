@@ -252,6 +252,9 @@ static int compute(psc_context *context) {
     for (int32_t next = 0; next < request->n;) {
         psc_variant variant = {0};
         if (request->variants) variant = psc_variant_at(request->variants, next);
+        if (variant.edges)
+            return psc_host_fail(context, PSC_ERROR_INPUT,
+                "gradients: variant %d has edges, which have no gradient", (int)next);
         const int returned = variant.n_changes == 0 ? of_the_run(context, next++)
                                                     : psc_gradient_batch(context, &next);
         if (returned != 0) return returned;
