@@ -3,6 +3,7 @@
  *
  *   edges_cost MODEL_FOLDER [ROWS [REPETITIONS [THREADS]]]
  *
+ * eap: a source run, this run and the attributions of all edges (plugin circuit), in plain passes.
  * Cases: 1 %, 10 %, 50 %, 90 % of all edges patched, drawn at random, and one edge of the middle layer.
  * The other run's writes are this one's times 0.75. Time is the process's processor time, so that
  * other processes disturb it little. Prints the median ratio and its quartiles. Writes no files. */
@@ -14,7 +15,8 @@
 #define CASES 5
 #define MOST_LAYERS 128
 
-static const char *const names[CASES] = {"1 %", "10 %", "50 %", "90 %", "one edge"};
+static const char *const names[CASES] = {
+    "1 % patched", "10 % patched", "50 % patched", "90 % patched", "one edge patched"};
 static const uint32_t shares[CASES] = {10, 102, 512, 922, 0}; /* of 1024 */
 
 typedef struct state {
@@ -137,6 +139,56 @@ static double time_run(psc_session *session, const psc_input *input) {
     return processor_time() - start;
 }
 
+/* Processor time of a source run and a run with attributions of all edges. */
+static double time_eap(psc_session *session, const psc_input *input, const psc_input *source) {
+    psc_error error;
+    psc_run_options options = PSC_RUN_OPTIONS_INIT;
+    const double start = processor_time();
+    options.phase = PSC_PHASE_SOURCE;
+    psc_session_truncate(session, 0, 0);
+    bench_check(psc_session_run(session, source, 1, &options, &error), &error);
+    options.phase = PSC_PHASE_CHANGED;
+    psc_session_truncate(session, 0, 0);
+    bench_check(psc_session_run(session, input, 1, &options, &error), &error);
+    return processor_time() - start;
+}
+
+static void print(const char *name, double *ratios, int n) {
+    printf("%-26s %.3f passes, quartiles %.3f %.3f\n", name, bench_quantile(ratios, n, 0.5),
+        bench_quantile(ratios, n, 0.25), bench_quantile(ratios, n, 0.75));
+}
+
+/* ratios [CASES + 1, repetitions], the last those of eap. */
+static void measure(psc_model *model, int rows, int repetitions, int threads,
+    const psc_plugin *plugin, double *ratios) {
+    psc_error error;
+    const int32_t n_vocab = psc_model_get_info(model)->d_vocab;
+    psc_session *plain = open_session(model, rows, threads, NULL);
+    psc_session *with = open_session(model, rows, threads, plugin);
+    psc_session *eap = open_session(model, rows, threads, NULL);
+    bench_check(psc_session_plugin(eap, "circuit", "edges=0", &error), &error);
+    psc_token *tokens = calloc(2 * (size_t)rows, sizeof *tokens);
+    for (int t = 0; t < rows; t++) {
+        tokens[t].id = bench_token(t, n_vocab);
+        tokens[rows + t].id = bench_token(t + 1, n_vocab);
+    }
+    const psc_input input = {0, rows, tokens}, source = {0, rows, tokens + rows};
+    for (int r = -1; r < repetitions; r++) { /* the first warms up */
+        double one = time_run(plain, &input);
+        time_run(with, &input);
+        const double of_eap = time_eap(eap, &input, &source);
+        one = (one + time_run(plain, &input)) / 2;
+        for (int i = 0; r >= 0 && i < CASES; i++)
+            ratios[i * repetitions + r] = bench.seconds[i] / one;
+        if (r >= 0) ratios[CASES * repetitions + r] = of_eap / one;
+    }
+    printf("%d rows, %d threads, %s\n", rows, threads, psc_session_isa(plain));
+    psc_session_close(&eap);
+    psc_session_close(&with);
+    psc_session_close(&plain);
+    free(tokens);
+}
+
 int main(int argc, char **argv) {
     static const psc_plugin plugin = {.abi = PSC_PLUGIN_ABI,
         .struct_size = sizeof plugin,
@@ -156,30 +208,11 @@ int main(int argc, char **argv) {
     bench_check(psc_model_open(&model, argv[1], &error), &error);
     const psc_model_info *info = psc_model_get_info(model);
     if (info->n_layers > MOST_LAYERS) bench_fail("the model has too many layers");
-    psc_session *plain = open_session(model, rows, threads, NULL);
-    psc_session *with = open_session(model, rows, threads, &plugin);
-    psc_token *tokens = calloc((size_t)rows, sizeof *tokens);
-    double *ratios = calloc((size_t)(repetitions * CASES), sizeof *ratios);
-    for (int t = 0; t < rows; t++) tokens[t].id = bench_token(t, info->d_vocab);
-    const psc_input input = {0, rows, tokens};
-    for (int r = -1; r < repetitions; r++) { /* the first warms up */
-        double one = time_run(plain, &input);
-        time_run(with, &input);
-        one = (one + time_run(plain, &input)) / 2;
-        for (int i = 0; r >= 0 && i < CASES; i++)
-            ratios[i * repetitions + r] = bench.seconds[i] / one;
-    }
-    printf("%d layers, d_model %d, %d rows, %d threads, %s\n", info->n_layers, info->d_model, rows,
-        threads, psc_session_isa(plain));
-    for (int i = 0; i < CASES; i++) {
-        double *of = ratios + i * repetitions;
-        printf("%-9s of the edges patched: %.3f passes, quartiles %.3f %.3f\n", names[i],
-            bench_quantile(of, repetitions, 0.5), bench_quantile(of, repetitions, 0.25),
-            bench_quantile(of, repetitions, 0.75));
-    }
-    psc_session_close(&with);
-    psc_session_close(&plain);
-    free(tokens);
+    double *ratios = calloc((size_t)(repetitions * (CASES + 1)), sizeof *ratios);
+    printf("%d layers, d_model %d, ", info->n_layers, info->d_model);
+    measure(model, rows, repetitions, threads, &plugin, ratios);
+    for (int i = 0; i < CASES; i++) print(names[i], ratios + i * repetitions, repetitions);
+    print("eap, all edges, both runs", ratios + CASES * repetitions, repetitions);
     free(ratios);
     psc_model_close(&model);
     return 0;

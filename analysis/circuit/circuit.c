@@ -22,8 +22,8 @@ static const psc_option_description circuit_options[] = {
         PSC_OPTION_WORD, offsetof(circuit_state, scores), 0, 0, scores},
     {"order", "score", "greedy: from the logits, only edges to components of the circuit",
         PSC_OPTION_WORD, offsetof(circuit_state, order), 0, 0, orders},
-    {"edges", "100", "edges of the circuit, unless a threshold is given", PSC_OPTION_COUNT,
-        offsetof(circuit_state, edges), 1, 100000000, NULL},
+    {"edges", "100", "edges of the circuit, unless a threshold is given; 0: scores only",
+        PSC_OPTION_COUNT, offsetof(circuit_state, edges), 0, 100000000, NULL},
     {"threshold", "0", "above 0: the edges whose |score| reaches it", PSC_OPTION_NUMBER,
         offsetof(circuit_state, threshold), 0, 1e30, NULL},
     {"file", "", "a circuit as JSON, which is tested as it is", PSC_OPTION_TEXT,
@@ -203,8 +203,10 @@ static int end_run(circuit_state *s) {
         s->n_kept = s->ranked.n;
     } else if (s->scores == SCORES_NONE) {
         return 0;
-    } else if (circuit_score(s) || circuit_choose(s)) {
-        return -1;
+    } else {
+        if (circuit_score(s)) return -1;
+        if (s->edges == 0 && s->threshold == 0.0) return 0;
+        if (circuit_choose(s)) return -1;
     }
     return circuit_connect(s) || circuit_check(s) || circuit_test(s);
 }

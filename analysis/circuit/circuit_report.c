@@ -93,11 +93,12 @@ int circuit_arrays(circuit_state *s) {
     if (host->value_number(s->context, "base", s->base_value) ||
         host->value_number(s->context, "source", s->source_value))
         return -1;
-    if (!s->ranked.at) return 0;
+    if (!s->score && !s->ranked.at) return 0;
     if (name_axis(s, "senders", s->n_senders, circuit_sender) ||
-        name_axis(s, "receivers", s->n_receivers, circuit_receiver) ||
-        (s->score && score_array(s)) || edge_arrays(s) || curve_arrays(s) || numbers(s))
+        name_axis(s, "receivers", s->n_receivers, circuit_receiver) || (s->score && score_array(s)))
         return -1;
+    if (!s->ranked.at) return 0;
+    if (edge_arrays(s) || curve_arrays(s) || numbers(s)) return -1;
     if (!*s->against) return 0;
     return circuit_overlap(s, &edges, &nodes) ||
            host->value_number(s->context, "overlap_edges", edges) ||
