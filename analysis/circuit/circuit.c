@@ -39,19 +39,11 @@ static const psc_option_description circuit_options[] = {
         PSC_OPTION_COUNT, offsetof(circuit_state, steps), 1, 10000, NULL},
     {"check", "200", "largest circuits whose edges' attributions are compared with exact effects",
         PSC_OPTION_COUNT, offsetof(circuit_state, check), 0, 100000000, NULL},
+    {"memory", "4096", "most MiB that the plugin takes for writes and gradients", PSC_OPTION_COUNT,
+        offsetof(circuit_state, memory), 1, 1 << 30, NULL},
     {"top", "10", "edges listed", PSC_OPTION_COUNT, offsetof(circuit_state, top), 1, 1000, NULL},
     {0},
 };
-
-static int open_writes(circuit_state *s, circuit_writes *w) {
-    const uint64_t bytes = ((uint64_t)s->shape.n_layers + 1) * sizeof(float *);
-    const float ***lists[] = {&w->z, &w->mlp_out, &w->resid_pre, &w->resid_mid};
-    for (int i = 0; i < 4; i++) {
-        *lists[i] = s->host->life_alloc(s->context, bytes);
-        if (!*lists[i]) return -1;
-    }
-    return 0;
-}
 
 static int circuit_open(psc_context *context, const psc_host *host, void **state) {
     circuit_state *s;
@@ -77,7 +69,7 @@ static int circuit_open(psc_context *context, const psc_host *host, void **state
         return host->fail(context, "scores=none needs a circuit in file=, or path=");
     if (*s->against && s->scores == SCORES_NONE && !*s->file)
         return host->fail(context, "against= needs a circuit, from scores= or file=");
-    return open_writes(s, &s->source) || open_writes(s, &s->own);
+    return circuit_open_writes(s, &s->source) || circuit_open_writes(s, &s->own);
 }
 
 /* --- the source run -------------------------------------------------------------------------- */
@@ -112,6 +104,16 @@ static int choose_rows(circuit_state *s) {
            psc_rows_resolve(s->context, s->host, "rows", &last, s->metric != CIRCUIT_KL, &s->rows);
 }
 
+static int check_memory(circuit_state *s) {
+    const uint64_t bytes =
+        2 * circuit_writes_bytes(s) + (s->scores >= SCORES_EAP ? circuit_eap_bytes(s) : 0);
+    const uint64_t mib = (bytes + (1 << 20) - 1) >> 20;
+    if (mib <= (uint64_t)s->memory) return 0;
+    return s->host->fail(s->context,
+        "%d tokens need %llu MiB, more than memory=%d; shorten the prompt or raise memory=",
+        (int)s->n_rows, (unsigned long long)mib, (int)s->memory);
+}
+
 static int begin_source(circuit_state *s) {
     s->source_rows = 0;
     if (s->host->source(s->context) != 0)
@@ -119,13 +121,14 @@ static int begin_source(circuit_state *s) {
     if (!s->source_logits)
         s->source_logits = s->host->life_alloc(
             s->context, 2 * (uint64_t)s->model->d_vocab * sizeof *s->source_logits);
-    if (!s->source_logits || choose_rows(s) || circuit_retain(s, &s->source)) return -1;
+    if (!s->source_logits || choose_rows(s) || check_memory(s) || circuit_observe(s, &s->source))
+        return -1;
     return s->host->observe(s->context, PSC_HOOK_LOGITS, &s->rows.filter, on_source_logits, s);
 }
 
 static int end_source(circuit_state *s) {
     int32_t *tokens = s->host->life_alloc(s->context, (uint64_t)s->n_rows * sizeof *tokens);
-    if (!tokens || circuit_take(s, &s->source, 1)) return -1;
+    if (!tokens) return -1;
     for (int32_t r = 0; r < s->n_rows; r++) tokens[r] = s->run_rows[r].token;
     s->source_tokens = tokens;
     s->source_rows = s->n_rows;
@@ -152,6 +155,11 @@ static int check_prompts(circuit_state *s) {
     return host->fail(s->context, "the source prompt is the prompt; give another one");
 }
 
+/* Whether no run has patched edges. */
+static int scores_only(const circuit_state *s) {
+    return s->scores >= SCORES_EAP && s->edges == 0 && s->threshold == 0.0 && !*s->path;
+}
+
 static int begin_run(circuit_state *s) {
     const psc_host *host = s->host;
     const uint64_t bytes = (uint64_t)s->model->d_vocab * sizeof(float);
@@ -164,12 +172,12 @@ static int begin_run(circuit_state *s) {
     s->base = host->run_alloc(s->context, (uint64_t)s->rows.n * bytes);
     s->p = host->run_alloc(s->context, bytes);
     if (!s->base || !s->p || psc_targets_begin(s->context, host, &s->rows, &s->targets) ||
-        circuit_retain(s, &s->own))
+        circuit_observe(s, &s->own))
         return -1;
     if (s->scores >= SCORES_EAP && host->prepare_gradients(s->context, s->rows.n, s->rows.index))
         return -1;
-    return host->observe(s->context, PSC_HOOK_LOGITS, &s->rows.filter, on_base_logits, s) ||
-           host->prepare_variants(s->context);
+    if (host->observe(s->context, PSC_HOOK_LOGITS, &s->rows.filter, on_base_logits, s)) return -1;
+    return scores_only(s) ? 0 : host->prepare_variants(s->context);
 }
 
 /* The metric of both runs. */
@@ -192,7 +200,7 @@ static int measure(circuit_state *s) {
 }
 
 static int end_run(circuit_state *s) {
-    if (circuit_take(s, &s->own, 0) || measure(s)) return -1;
+    if (measure(s)) return -1;
     s->done = 0;
     s->all = s->scores == SCORES_EXACT ? (double)s->n_edges
              : s->scores >= SCORES_EAP ? s->check

@@ -18,11 +18,13 @@ typedef enum circuit_scores {
 } circuit_scores;
 typedef enum circuit_order { ORDER_SCORE, ORDER_GREEDY } circuit_order;
 
-/* The writes of a run, and their memory. */
+/* The writes of a run, and their memory, of the instance. */
 typedef struct circuit_writes {
     psc_writes writes;
     const float **z, **mlp_out, **resid_pre, **resid_mid; /* [L], [L], [L + 1], [L] */
-    int handles[6];                                       /* of the retained tensors */
+    float *embed;
+    int64_t n; /* d_model */
+    psc_kept memory;
 } circuit_writes;
 
 typedef struct circuit_scored {
@@ -45,16 +47,15 @@ typedef struct circuit_state {
     const psc_reductions *reductions;
     int64_t n_edges;
     int32_t n_senders, n_receivers; /* with the logits */
-    int32_t metric, scores, order, edges, minimal, check, steps, top;
+    int32_t metric, scores, order, edges, minimal, check, steps, memory, top;
     double threshold;
     const char *file, *against, *path;
 
     /* the source run */
     circuit_writes source;
+    psc_kept eap;        /* memory of attributions */
     int32_t source_rows; /* 0: none is complete */
     int32_t *source_tokens;
-    float *source_memory; /* of source_floats */
-    uint64_t source_floats;
     float *source_logits; /* [2, V] */
 
     /* this run */
@@ -119,11 +120,14 @@ int circuit_read(circuit_state *s, const char *path, circuit_list *out);
 /* Reads edges joined by +. */
 int circuit_read_path(circuit_state *s, const char *text, circuit_list *out);
 
+/* --- circuit_writes.c --- */
+int circuit_open_writes(circuit_state *s, circuit_writes *w);
+/* In run_begin, when rows are known: keeps what the components of this run write. */
+int circuit_observe(circuit_state *s, circuit_writes *w);
+/* Bytes of the writes of a run. */
+uint64_t circuit_writes_bytes(const circuit_state *s);
+
 /* --- circuit_runs.c --- */
-/* In run_begin: retains the run's writes. */
-int circuit_retain(circuit_state *s, circuit_writes *w);
-/* In run_end: their memory is the host's; copy: it is s->source_memory's. */
-int circuit_take(circuit_state *s, circuit_writes *w, int copy);
 /* The metric of the logits of the target's row. */
 double circuit_value(const circuit_state *s, const float *z, double lse);
 /* Marks the patched edges of set `index`; patched [edges] is zeroed. */
@@ -139,6 +143,8 @@ int circuit_score(circuit_state *s);
 int circuit_check(circuit_state *s);
 
 /* --- circuit_eap.c --- */
+/* Bytes that attributions take. */
+uint64_t circuit_eap_bytes(const circuit_state *s);
 /* Adds the edges' attributions to score, which is zeroed. */
 int circuit_attribute(circuit_state *s);
 

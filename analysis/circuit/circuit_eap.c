@@ -8,36 +8,39 @@
  *   eap_ig              the mean of g over the runs of the inputs e' + k/steps (e - e'), k = 1..steps, e'
  *                       the source prompt's embedding; each with the LayerNorms of its own run
  *
- * o_u the source run's write of sender u, c_u this run's. At a block of rows all d_u = o_u - c_u and one
- * group of g_v exist at a time; products are f32 dots (panel_dots), sums over rows f64, ascending. */
+ * o_u the source run's write of sender u, c_u this run's, d_u = o_u - c_u. LayerNorm is taken out of the dot:
+ * d . g = (d . w - (mean w) sum d - (n . w)/N (n . d)) / s. The dots are f32 (panel_dots: 16 senders at a
+ * time), the rest and the sum over ascending rows f64. */
 #include "circuit_eap.h"
 
 #include <math.h>
 #include <string.h>
 
-#define WRITES_BYTES ((uint64_t)64 << 20)
+#define PANEL_BYTES ((uint64_t)64 << 20)
 #define MOST_ROWS 64
 #define LANES 16
 
 /* --- gradients ------------------------------------------------------------------------------- */
 
 /* Where a gradient, or a value of a run with another input, goes. */
-static float *place_of(const eap_run *run, int32_t point, int32_t layer, int32_t n_layers) {
+static float *place_of(const eap *e, int32_t point, int32_t layer) {
+    const eap_run *run = &e->run;
+    const int32_t n_layers = e->s->shape.n_layers;
     switch (point) {
     case PSC_HOOK_Q:
-        return run->heads[0][layer];
+        return run->heads[0] + layer * e->all;
     case PSC_HOOK_K:
-        return run->heads[1][layer];
+        return run->heads[1] + layer * e->all;
     case PSC_HOOK_V:
-        return run->heads[2][layer];
+        return run->heads[2] + layer * e->all;
     case PSC_HOOK_LN2_NORMALIZED:
-        return run->mlp[layer];
+        return run->mlp + layer * e->all;
     case PSC_HOOK_RESID_PRE:
-        return run->own_pre[layer];
+        return run->pre + layer * e->all;
     case PSC_HOOK_RESID_MID:
-        return run->own_mid[layer];
+        return run->mid + layer * e->all;
     case PSC_HOOK_RESID_POST:
-        return layer == n_layers - 1 ? run->own_pre[n_layers] : NULL;
+        return layer == n_layers - 1 ? run->pre + n_layers * e->all : NULL;
     default:
         return run->final;
     }
@@ -48,7 +51,7 @@ static int on_tensor(int32_t variant, const psc_event *event, void *payload) {
     const int64_t n = e->s->model->d_model;
     const psc_view *t = &event->tensor;
     const int64_t inner = t->shape[t->n_axes - 1], groups = n / inner;
-    float *to = place_of(&e->run, event->point, event->layer, e->s->shape.n_layers);
+    float *to = place_of(e, event->point, event->layer);
     (void)variant;
     for (int32_t r = 0; to && r < event->n_rows; r++)
         for (int64_t i = 0; i < groups; i++)
@@ -82,8 +85,12 @@ static int find_gradients(eap *e, const float *input) {
         PSC_HOOK_LN_FINAL_NORMALIZED, PSC_HOOK_RESID_PRE + PSC_POINT_VALUES,
         PSC_HOOK_RESID_POST + PSC_POINT_VALUES, PSC_HOOK_RESID_MID + PSC_POINT_VALUES};
     const circuit_state *s = e->s;
+    const size_t layers = (size_t)s->shape.n_layers * (size_t)e->all * sizeof(float);
     psc_metric_term terms[2];
     const psc_metric metric = metric_of(s, terms);
+    for (int i = 0; i < 3; i++) memset(e->run.heads[i], 0, layers); /* rows without one have none */
+    memset(e->run.mlp, 0, layers);
+    memset(e->run.final, 0, (size_t)e->all * sizeof(float));
     const psc_change change = {.struct_size = sizeof change,
         .kind = PSC_CHANGE_SET,
         .point = PSC_HOOK_EMBED,
@@ -95,8 +102,8 @@ static int find_gradients(eap *e, const float *input) {
         .values = input,
         .stride = s->model->d_model};
     const psc_variant variant = {.struct_size = sizeof variant, .n_changes = 1, .changes = &change};
-    e->run.resid_pre = input ? (const float *const *)e->run.own_pre : s->own.writes.resid_pre;
-    e->run.resid_mid = input ? (const float *const *)e->run.own_mid : s->own.writes.resid_mid;
+    e->run.resid_pre = input ? e->run.own_pre : s->own.writes.resid_pre;
+    e->run.resid_mid = input ? e->run.own_mid : s->own.writes.resid_mid;
     return s->host->gradients(s->context, 1, input ? &variant : NULL, &metric,
         !input                       ? 5
         : s->shape.parallel_residual ? 7
@@ -106,119 +113,163 @@ static int find_gradients(eap *e, const float *input) {
 
 /* --- memory ---------------------------------------------------------------------------------- */
 
-static float *floats(const circuit_state *s, uint64_t n) {
-    return s->host->run_alloc(s->context, n * sizeof(float));
+static int64_t rounded(int64_t n) {
+    return (n + LANES - 1) / LANES * LANES;
 }
 
-/* One [n] per layer, and one more. */
-static float **per_layer(const circuit_state *s, uint64_t n) {
-    float **list = s->host->run_alloc(s->context, ((uint64_t)s->shape.n_layers + 1) * sizeof *list);
-    for (int32_t l = 0; list && l <= s->shape.n_layers; l++)
-        if (!(list[l] = floats(s, n))) return NULL;
-    return list;
+/* Gives each array its place from `memory` on; null: only counts. Returns the floats. */
+static int64_t place(eap *e, const circuit_state *s, float *memory) {
+    const int64_t n = s->model->d_model, heads = s->shape.n_heads, layers = s->shape.n_layers;
+    const int64_t readers = 3 * heads + 1, panels = rounded(s->n_senders);
+    const int mid = !s->shape.parallel_residual, inputs = s->scores == SCORES_EAP_IG;
+    int64_t rows = (int64_t)(PANEL_BYTES / ((uint64_t)(panels * n) * sizeof(float))), used = 0;
+    rows = rows < 1 ? 1 : rows > MOST_ROWS ? MOST_ROWS : rows;
+    e->all = (int64_t)s->n_rows * n;
+    e->rows_together = (int32_t)rows;
+    e->all_panels = panels / LANES;
+    struct {
+        void *to; /* the address of a pointer */
+        int64_t floats;
+    } arrays[] = {{&e->run.heads[0], layers * e->all}, {&e->run.heads[1], layers * e->all},
+        {&e->run.heads[2], layers * e->all}, {&e->run.mlp, layers * e->all},
+        {&e->run.final, e->all}, {&e->run.pre, inputs ? (layers + 1) * e->all : 0},
+        {&e->run.mid, inputs && mid ? layers * e->all : 0}, {&e->input, inputs ? e->all : 0},
+        {&e->run.own_pre, 2 * (layers + 1)}, {&e->run.own_mid, 2 * (layers + 1)},
+        {&e->panels, rows * panels * n}, {&e->dz, rows * n}, {&e->writes, rows * heads * n},
+        {&e->normalized, rows * n}, {&e->scale, rows}, {&e->read, rows * readers * n},
+        {&e->reader, 2 * rows * (readers + 2)}, {&e->mean, 2 * rows * readers},
+        {&e->along, 2 * rows * readers}, {&e->products, (readers + 2) * panels},
+        {&e->u, rows * ((int64_t)s->model->d_head + 2 * LANES)}, {&e->y, rows * n}, {&e->ones, n},
+        {&e->zeros, n}};
+    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
+        float *at = memory ? memory + used : NULL;
+        memcpy(arrays[i].to, &at, sizeof at);
+        used += rounded(arrays[i].floats);
+    }
+    return used;
+}
+
+uint64_t circuit_eap_bytes(const circuit_state *s) {
+    eap none;
+    return (uint64_t)place(&none, s, NULL) * sizeof(float);
 }
 
 static int make_room(eap *e) {
-    const circuit_state *s = e->s;
-    const uint64_t n = (uint64_t)s->model->d_model, all = (uint64_t)s->n_rows * n;
-    const uint64_t heads = (uint64_t)s->shape.n_heads, senders = (uint64_t)s->n_senders;
-    uint64_t rows = WRITES_BYTES / (senders * n * sizeof(float));
-    rows = rows < 1 ? 1 : rows > MOST_ROWS ? MOST_ROWS : rows;
-    const uint64_t panels = (3 * heads + LANES - 1) / LANES;
-    for (int i = 0; i < 3; i++)
-        if (!(e->run.heads[i] = per_layer(s, all))) return -1;
-    e->rows_together = (int32_t)rows;
-    e->run.mlp = per_layer(s, all);
-    e->run.final = floats(s, all);
-    e->embed = floats(s, rows * n);
-    e->heads = per_layer(s, rows * heads * n);
-    e->mlp = per_layer(s, rows * n);
-    e->write = s->host->run_alloc(s->context, rows * senders * sizeof *e->write);
-    e->dz = floats(s, rows * n);
-    e->normalized = floats(s, rows * n);
-    e->scale = floats(s, rows);
-    e->panels = floats(s, rows * panels * n * LANES);
-    e->products = floats(s, senders * panels * LANES);
-    e->u = floats(s, rows * ((uint64_t)s->model->d_head + 2 * LANES));
-    e->y = floats(s, rows * n);
-    return e->run.mlp && e->run.final && e->embed && e->heads && e->mlp && e->write && e->dz &&
-                   e->normalized && e->scale && e->panels && e->products && e->u && e->y
-               ? 0
-               : -1;
+    circuit_state *s = e->s;
+    float *memory = psc_kept_alloc(&s->eap, s->context, s->host, circuit_eap_bytes(s));
+    if (!memory) return -1;
+    place(e, s, memory);
+    for (int32_t l = 0; l <= s->shape.n_layers; l++) {
+        e->run.own_pre[l] = e->run.pre + l * e->all;
+        e->run.own_mid[l] = e->run.mid + l * e->all;
+    }
+    for (int32_t i = 0; i < s->model->d_model; i++) {
+        e->ones[i] = 1.0f;
+        e->zeros[i] = 0.0f;
+    }
+    return 0;
 }
 
 /* --- differences of writes ------------------------------------------------------------------- */
 
-static void subtract(const eap *e, float *to, const float *other, const float *own) {
+/* Puts the packed senders' rows into their lanes. */
+static void pack_rows(int64_t begin, int64_t end, int32_t thread, void *payload) {
+    const eap *e = payload;
+    const int64_t n = e->s->model->d_model;
+    (void)thread;
+    for (int64_t r = begin; r < end; r++)
+        for (int32_t i = 0, lanes; i < e->n_senders; i += lanes) {
+            const int32_t sender = e->sender + i, lane = sender % LANES;
+            const float *from = e->packed + (r * e->n_senders + i) * n;
+            float *to = e->panels + (r * e->all_panels + sender / LANES) * n * LANES + lane;
+            lanes = LANES - lane < e->n_senders - i ? LANES - lane : e->n_senders - i;
+            for (int64_t k = 0; k < n; k++)
+                for (int32_t j = 0; j < lanes; j++) to[k * LANES + j] = from[j * n + k];
+        }
+}
+
+static void pack(eap *e, int32_t sender, int32_t n, const float *packed) {
+    e->sender = sender;
+    e->n_senders = n;
+    e->packed = packed;
+    e->s->host->parallel_for(e->s->context, e->rows, pack_rows, e);
+}
+
+static const float *subtract(eap *e, const float *other, const float *own) {
     const int64_t n = e->s->model->d_model, from = (int64_t)e->begin * n;
-    for (int64_t i = 0; i < (int64_t)e->rows * n; i++) to[i] = other[from + i] - own[from + i];
+    for (int64_t i = 0; i < (int64_t)e->rows * n; i++) e->dz[i] = other[from + i] - own[from + i];
+    return e->dz;
 }
 
 static int take_writes(eap *e) {
     circuit_state *s = e->s;
     const psc_writes *other = &s->source.writes, *own = &s->own.writes;
-    const int64_t n = s->model->d_model, heads = s->shape.n_heads;
-    subtract(e, e->embed, other->embed, own->embed);
+    const int32_t heads = s->shape.n_heads;
+    pack(e, 0, 1, subtract(e, other->embed, own->embed));
     for (int32_t l = 0; l < s->shape.n_layers; l++) {
-        subtract(e, e->dz, other->z[l], own->z[l]);
-        subtract(e, e->mlp[l], other->mlp_out[l], own->mlp_out[l]);
-        if (s->host->head_writes(s->context, l, e->heads[l], e->dz, e->rows)) return -1;
-    }
-    for (int32_t r = 0; r < e->rows; r++) {
-        const float **at = e->write + (int64_t)r * s->n_senders;
-        *at++ = e->embed + r * n;
-        for (int32_t l = 0; l < s->shape.n_layers; l++) {
-            for (int64_t h = 0; h < heads; h++) *at++ = e->heads[l] + (r * heads + h) * n;
-            *at++ = e->mlp[l] + r * n;
-        }
+        const int32_t first = psc_edge_senders(&s->shape, l);
+        if (s->host->head_writes(
+                s->context, l, e->writes, subtract(e, other->z[l], own->z[l]), e->rows))
+            return -1;
+        pack(e, first, heads, e->writes);
+        pack(e, first + heads, 1, subtract(e, other->mlp_out[l], own->mlp_out[l]));
     }
     return 0;
 }
 
 /* --- what receivers read --------------------------------------------------------------------- */
 
-/* n and s of the block's rows of a residual. */
+/* n and s of rows of a residual. */
 static void normalize(eap *e, const float *resid) {
     const int64_t n = e->s->model->d_model;
     for (int32_t r = 0; r < e->rows; r++) {
         const float *x = resid + (e->begin + r) * n;
-        double mean = 0, square = 0;
-        for (int64_t i = 0; i < n; i++) mean += (double)x[i];
-        mean /= (double)n;
-        for (int64_t i = 0; i < n; i++) square += ((double)x[i] - mean) * ((double)x[i] - mean);
-        const double scale = sqrt(square / (double)n + (double)e->s->model->layer_norm_eps);
+        double mean = psc_sum_striped(n, x) / (double)n;
+        const double square = psc_dot_centered(n, x, mean, x, mean) / (double)n;
+        const double scale = sqrt(square + (double)e->s->model->layer_norm_eps);
         for (int64_t i = 0; i < n; i++)
             e->normalized[r * n + i] = (float)(((double)x[i] - mean) / scale);
         e->scale[r] = (float)scale;
     }
 }
 
-/* g of one receiver, into its lane of each row's panels. */
-static void pack_rows(int64_t begin, int64_t end, int32_t thread, void *payload) {
-    const eap *e = payload;
-    const int64_t n = e->s->model->d_model;
-    (void)thread;
-    for (int64_t r = begin; r < end; r++) {
-        const float *y = e->pulled + r * n, *norm = e->normalized + r * n;
-        float *to = e->panels + ((r * e->n_panels + e->lane / LANES) * n) * LANES + e->lane % LANES;
-        double sum[LANES] = {0}, dot[LANES] = {0};
-        for (int64_t i = 0; i < n; i++) {
-            const double w = e->gamma ? (double)e->gamma[i] * (double)y[i] : (double)y[i];
-            sum[i % LANES] += w;
-            dot[i % LANES] += w * (double)norm[i];
-        }
-        const double mean = psc_fold16(sum) / (double)n, along = psc_fold16(dot) / (double)n;
-        for (int64_t i = 0; i < n; i++) {
-            const double w = e->gamma ? (double)e->gamma[i] * (double)y[i] : (double)y[i];
-            to[i * LANES] = (float)((w - mean - (double)norm[i] * along) / (double)e->scale[r]);
-        }
+/* Receivers first..first+n-1, which read `resid`. */
+static void begin_group(eap *e, int32_t first, int32_t n, const float *resid) {
+    const int64_t readers = 3 * e->s->shape.n_heads + 1, width = e->s->model->d_model;
+    e->first = first;
+    e->n = n;
+    normalize(e, resid);
+    for (int32_t r = 0; r < e->rows; r++) {
+        const float **reader = e->reader + r * (readers + 2);
+        for (int32_t i = 0; i < n; i++) reader[i] = e->read + (r * readers + i) * width;
+        reader[n] = e->normalized + r * width;
+        reader[n + 1] = e->ones;
     }
 }
 
-static void pack(eap *e, int32_t lane, const float *pulled) {
-    e->lane = lane;
+static void take_rows(int64_t begin, int64_t end, int32_t thread, void *payload) {
+    const eap *e = payload;
+    const circuit_state *s = e->s;
+    const int64_t n = s->model->d_model, readers = 3 * s->shape.n_heads + 1;
+    (void)thread;
+    for (int64_t r = begin; r < end; r++) {
+        const int64_t at = r * readers + e->taken;
+        float *w = e->read + at * n;
+        if (e->gamma)
+            s->reductions->ln_affine(w, e->pulled + r * n, e->gamma, e->zeros, (size_t)n);
+        else
+            memcpy(w, e->pulled + r * n, (size_t)n * sizeof *w);
+        e->mean[at] = (double)s->host->dot(s->context, n, e->ones, w) / (double)n;
+        e->along[at] = (double)s->host->dot(s->context, n, e->normalized + r * n, w) / (double)n;
+    }
+}
+
+/* Takes the gradient at LN's output of receiver first + i. */
+static void take(eap *e, int32_t i, const float *pulled, const float *gamma) {
+    e->taken = i;
     e->pulled = pulled;
-    e->s->host->parallel_for(e->s->context, e->rows, pack_rows, e);
+    e->gamma = gamma;
+    e->s->host->parallel_for(e->s->context, e->rows, take_rows, e);
 }
 
 /* y of a head's q, k or v: the outputs from a panel's first to the head's last, those before it 0. */
@@ -227,7 +278,7 @@ static int pull_head(eap *e, int32_t layer, int32_t role, int32_t head) {
     const int64_t d = s->model->d_head, n = s->model->d_model;
     const int64_t first = head * d, begin = first / LANES * LANES, width = first + d - begin;
     for (int32_t r = 0; r < e->rows; r++) {
-        const float *from = e->run.heads[role][layer] + (e->begin + r) * n + first;
+        const float *from = e->run.heads[role] + layer * e->all + (e->begin + r) * n + first;
         memset(e->u + r * width, 0, (size_t)(first - begin) * sizeof *e->u);
         memcpy(e->u + r * width + first - begin, from, (size_t)d * sizeof *e->u);
     }
@@ -237,96 +288,84 @@ static int pull_head(eap *e, int32_t layer, int32_t role, int32_t head) {
 
 /* --- products -------------------------------------------------------------------------------- */
 
-/* Adds the products of senders begin..end-1 with the group's receivers, row by row. */
+/* Adds the products of the senders in panels begin..end-1 with the group's receivers, row by row. */
 static void multiply(int64_t begin, int64_t end, int32_t thread, void *payload) {
     const eap *e = payload;
     circuit_state *s = e->s;
-    const int64_t n = s->model->d_model, width = e->n_panels * LANES;
+    const int64_t n = s->model->d_model, readers = 3 * s->shape.n_heads + 1;
+    const int64_t width = (end - begin) * LANES, first = begin * LANES;
+    const int64_t senders = psc_edge_reads(&s->shape, e->first);
+    const int64_t last = end * LANES < senders ? end * LANES : senders;
+    float *products = e->products + first * (readers + 2);
     (void)thread;
-    for (int32_t r = 0; r < e->rows; r++) {
-        float *products = e->products + begin * width;
-        s->reductions->panel_dots(products, (size_t)width,
-            e->write + (int64_t)r * s->n_senders + begin,
-            e->panels + (int64_t)r * e->n_panels * n * LANES, (size_t)(end - begin), (size_t)n,
-            (size_t)e->n_panels);
+    for (int64_t r = 0; r < e->rows; r++) {
+        s->reductions->panel_dots(products, (size_t)width, e->reader + r * (readers + 2),
+            e->panels + (r * e->all_panels + begin) * n * LANES, (size_t)e->n + 2, (size_t)n,
+            (size_t)(end - begin));
+        const float *along = products + e->n * width, *sum = along + width;
+        const double by = e->weight / (double)e->scale[r];
         for (int32_t i = 0; i < e->n; i++) {
-            double *to = s->score + psc_edge_first(&s->shape, e->first + i);
-            for (int64_t u = begin; u < end; u++)
-                to[u] += e->weight * (double)products[(u - begin) * width + i];
+            double *to = s->score + psc_edge_first(&s->shape, e->first) + i * senders + first;
+            const double mean_w = e->mean[r * readers + i], along_w = e->along[r * readers + i];
+            for (int64_t u = 0; u < last - first; u++)
+                to[u] += by * ((double)products[i * width + u] - mean_w * (double)sum[u] -
+                                  along_w * (double)along[u]);
         }
     }
 }
 
-static void begin_group(eap *e, int32_t first, int32_t n, const float *resid, const float *gamma) {
-    e->first = first;
-    e->n = n;
-    e->n_panels = (n + LANES - 1) / LANES;
-    e->gamma = gamma;
-    normalize(e, resid);
-}
-
 static void end_group(eap *e) {
-    e->s->host->parallel_for(e->s->context, psc_edge_reads(&e->s->shape, e->first), multiply, e);
+    const int64_t senders = psc_edge_reads(&e->s->shape, e->first);
+    e->s->host->parallel_for(e->s->context, (senders + LANES - 1) / LANES, multiply, e);
 }
 
-static int add_heads(eap *e, int32_t layer) {
+/* A layer's heads and, with parallel residual, its MLP. */
+static int add_layer(eap *e, int32_t layer) {
     const circuit_state *s = e->s;
-    const int32_t heads = s->shape.n_heads;
+    const int32_t heads = s->shape.n_heads, parallel = s->shape.parallel_residual;
+    const int32_t first = psc_edge_receivers(&s->shape, layer);
+    const float *mlp = e->run.mlp + layer * e->all + (int64_t)e->begin * s->model->d_model;
     const float *gamma, *beta;
     if (s->host->ln_parameters(s->context, PSC_LN1, layer, &gamma, &beta)) return -1;
-    begin_group(e, psc_edge_receivers(&s->shape, layer), 3 * heads, e->run.resid_pre[layer], gamma);
+    begin_group(e, first, 3 * heads + (parallel ? 1 : 0), e->run.resid_pre[layer]);
     for (int32_t i = 0; i < 3 * heads; i++) {
         if (pull_head(e, layer, i / heads, i % heads)) return -1;
-        pack(e, i, e->y);
+        take(e, i, e->y, gamma);
     }
+    if (!parallel) {
+        end_group(e);
+        begin_group(e, first + 3 * heads, 1, e->run.resid_mid[layer]);
+    }
+    take(e, parallel ? 3 * heads : 0, mlp, NULL);
     end_group(e);
     return 0;
-}
-
-static void add_one(eap *e, int32_t receiver, const float *resid, const float *gradient) {
-    begin_group(e, receiver, 1, resid, NULL);
-    pack(e, 0, gradient + (int64_t)e->begin * e->s->model->d_model);
-    end_group(e);
 }
 
 /* Adds the scores of the run whose gradients are there. */
 static int add_scores(eap *e) {
     circuit_state *s = e->s;
-    const int32_t layers = s->shape.n_layers, logits = psc_edge_receivers(&s->shape, layers);
+    const int32_t layers = s->shape.n_layers;
     for (e->begin = s->first_row; e->begin < s->n_rows; e->begin += e->rows) {
         e->rows = s->n_rows - e->begin;
         if (e->rows > e->rows_together) e->rows = e->rows_together;
         if (take_writes(e)) return -1;
-        for (int32_t l = 0; l < layers; l++) {
-            if (add_heads(e, l) || s->host->cancelled(s->context)) return -1;
-            add_one(e, psc_edge_receivers(&s->shape, l) + 3 * s->shape.n_heads,
-                s->shape.parallel_residual ? e->run.resid_pre[l] : e->run.resid_mid[l],
-                e->run.mlp[l]);
-        }
-        add_one(e, logits, e->run.resid_pre[layers], e->run.final);
+        for (int32_t l = 0; l < layers; l++)
+            if (add_layer(e, l) || s->host->cancelled(s->context)) return -1;
+        begin_group(e, psc_edge_receivers(&s->shape, layers), 1, e->run.resid_pre[layers]);
+        take(e, 0, e->run.final + (int64_t)e->begin * s->model->d_model, NULL);
+        end_group(e);
     }
     return 0;
-}
-
-/* Room for the runs of other inputs. */
-static int make_inputs(eap *e) {
-    const circuit_state *s = e->s;
-    const uint64_t all = (uint64_t)s->n_rows * (uint64_t)s->model->d_model;
-    e->input = floats(s, all);
-    e->run.own_pre = per_layer(s, all);
-    e->run.own_mid = s->shape.parallel_residual ? e->run.own_pre : per_layer(s, all);
-    return e->input && e->run.own_pre && e->run.own_mid ? 0 : -1;
 }
 
 /* The last input is this run's, where kl has no gradient. */
 static int integrate(eap *e) {
     const circuit_state *s = e->s;
-    const int64_t all = (int64_t)s->n_rows * s->model->d_model;
     const float *from = s->source.writes.embed, *to = s->own.writes.embed;
     e->weight = 1.0 / s->steps;
     for (int32_t k = 1; k < s->steps; k++) {
         const double part = (double)k / (double)s->steps;
-        for (int64_t i = 0; i < all; i++)
+        for (int64_t i = 0; i < e->all; i++)
             e->input[i] = (float)((double)from[i] + part * ((double)to[i] - (double)from[i]));
         if (find_gradients(e, e->input) || add_scores(e)) return -1;
     }
@@ -336,6 +375,6 @@ static int integrate(eap *e) {
 int circuit_attribute(circuit_state *s) {
     eap e = {.s = s, .weight = 1.0};
     if (make_room(&e)) return -1;
-    if (s->scores == SCORES_EAP_IG) return make_inputs(&e) || integrate(&e);
+    if (s->scores == SCORES_EAP_IG) return integrate(&e);
     return find_gradients(&e, NULL) || add_scores(&e);
 }

@@ -1,7 +1,7 @@
-/* What edge attribution patching keeps: gradients, differences of writes, panels of what receivers read.
+/* What edge attribution patching keeps: gradients, differences of writes, what receivers read.
  * Private to analysis/circuit/; built on psc_plugin.h alone.
  * Threads: the callbacks' thread; rows and senders side by side.
- * Ownership: memory of the run (run_alloc). */
+ * Ownership: circuit_state.eap owns the memory. */
 #ifndef CIRCUIT_EAP_H
 #define CIRCUIT_EAP_H
 
@@ -9,32 +9,41 @@
 
 /* Gradients of one run, [rows, N] each, and the residuals where receivers read it. */
 typedef struct eap_run {
-    float **heads[3];    /* [L] at q, k, v */
-    float **mlp, *final; /* [L] at the MLPs' LN2, at the final LN: normalized values, gamma in */
+    float *heads[3];    /* [L, rows, N] at q, k, v */
+    float *mlp, *final; /* [L, rows, N], [rows, N] at the MLPs' LN2, the final LN: normalized
+                            values, gamma in */
     const float *const *resid_pre, *const *resid_mid; /* as psc_writes has them */
-    float **own_pre, **own_mid; /* of a run with another input: resid_pre, resid_mid */
+    float *pre, *mid; /* [L + 1, rows, N], [L, rows, N]: those of a run with another input */
+    const float **own_pre, **own_mid; /* [L + 1], [L] pointers to these */
 } eap_run;
 
 typedef struct eap {
     circuit_state *s;
     eap_run run;
+    int64_t all;   /* rows of the run times N */
     double weight; /* of this run's scores */
-    float *input;  /* [rows of the run, N] the embedding of such a run */
+    float *input;  /* [rows of the run, N] the embedding of a run with another input */
+
     /* a block of rows */
     int32_t begin, rows, rows_together;
-    float *embed, **heads,
-        **mlp;           /* [rows, N], [L] of [rows, H, N], [L] of [rows, N]: differences */
-    const float **write; /* [rows, senders] each row's differences */
-    float *dz;           /* [rows, N] */
-    /* a group of receivers that share a LayerNorm and what they read */
-    int32_t first, n, lane; /* receivers; the one being packed */
-    int64_t n_panels;
+    int64_t all_panels; /* of the senders */
+    float *panels;      /* [rows, all_panels, N, 16] their differences, lane = sender mod 16 */
+    float *dz, *writes; /* [rows, N] of z, or of one write; [rows, H, N] of a layer's heads */
+    int32_t sender, n_senders; /* those that are being packed, */
+    const float *packed;       /* [rows, n_senders, N] */
+
+    /* receivers that share what they read and its LayerNorm */
+    int32_t first, n;
+    int32_t taken;             /* the one being taken, of n; */
     const float *gamma;        /* null: the gradient has it */
-    const float *pulled;       /* [rows, N] the gradient of receiver first + lane at LN's output */
+    const float *pulled;       /* [rows, N] its gradient at LN's output */
     float *normalized, *scale; /* [rows, N], [rows] */
-    float *panels;             /* [rows, n_panels, N, 16] */
-    float *products;           /* [senders, 16 n_panels] */
-    float *u, *y;              /* [rows, padded D], [rows, N] scratch */
+    float *read;               /* [rows, 3H + 1, N] w */
+    const float **reader;      /* [rows, 3H + 3] w of each, normalized, ones */
+    double *mean, *along;      /* [rows, 3H + 1] mean w, (n . w)/N */
+    float *products;           /* [3H + 3, 16 all_panels] */
+    float *u, *y;              /* [rows, D + 32], [rows, N] scratch */
+    float *ones, *zeros;       /* [N] */
 } eap;
 
 #endif
