@@ -114,13 +114,6 @@ static psc_change *put_change(batch *b, const place *at, int32_t begin, int32_t 
         c->stride = s->source.rows.width;
     }
     return c;
-    .layer = l, .sequence = s->run_rows[0].sequence, .row_begin = first + r, .row_end = first + end,
-    .head = h, .key = j
-};
-put_values(s, c, l, h, r, j);
-b->variants[b->n] = (psc_variant){sizeof(psc_variant), 1, c, 0, NULL};
-s->cells[b->n++] = cell;
-return b->n == VARIANTS_A_CALL ? flush(b) : 0;
 }
 
 /* Patches: a change for each stretch of rows whose source rows are neighbors too. */
@@ -148,7 +141,8 @@ static int add(batch *b, const place *at) {
     psc_change *changes = &b->changes[b->n_changes];
     const int32_t before = b->n_changes;
     put_changes(b, at);
-    b->variants[b->n] = (psc_variant){sizeof(psc_variant), b->n_changes - before, changes, 0};
+    b->variants[b->n] = (psc_variant){
+        .struct_size = sizeof *b->variants, .n_changes = b->n_changes - before, .changes = changes};
     b->s->cells[b->n++] = (sweep_cell){at->part, at->cell};
     return 0;
 }

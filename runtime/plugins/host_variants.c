@@ -286,7 +286,7 @@ static psc_status run_first_layer(
     psc_context *context, const psc_variant_batch *batch, psc_pass *pass, psc_error *error) {
     psc_variants *v = context->variants;
     const size_t width = (size_t)context->session->model->info.d_model;
-    if (batch->first_layer + 1 >= batch->n_layers) return PSC_OK;
+    if (batch->edges || batch->first_layer + 1 >= batch->n_layers) return PSC_OK;
     int32_t n = 0;
     for (int32_t i = 0; i < batch->n_slots; i++)
         n += psc_variant_first_rows(batch, &batch->slots[i]);
@@ -319,8 +319,8 @@ static psc_status run_batch(
         status = psc_kv_cache_open(
             &v->own, 1, info->n_layers, info->n_heads, info->d_head, ROWS_TOGETHER, 0, error);
     const psc_prefix prefix = {context->session->cache, v->own, v->sequences, v->lengths};
-    psc_pass pass = {.first_layer = batch->first_layer, psc_edge_pass edges;
-    const psc_pass pass = {.first_layer = batch->first_layer,
+    psc_edge_pass edges;
+    psc_pass pass = {.first_layer = batch->first_layer,
         .resid = batch->first_layer > 0 ? v->resid : NULL,
         .sink = {v->wanted, v->logits},
         .prefix = batch->shares ? &prefix : NULL,
