@@ -112,7 +112,7 @@ static int double_stream(const psc_event *event, void *payload) {
 static void run_with(fault which, int neuron, int head, int layer) {
     const char *const names[] = {"completeness.neuron", "completeness.head", "completeness.layer"};
     const int shows[] = {neuron, head, layer};
-    const psc_filter filter = {sizeof filter, (int32_t[]){1}, 1, 0, 0, PSC_ROWS_ALL, 0, 0, 0};
+    const psc_filter filter = {sizeof filter, (int32_t[]){1}, 1, 0, 0, PSC_ROWS_ALL, 0, 0, 0, 0};
     chosen = which;
     start(LARGE_EPS, NULL, 2, 4);
     load_faulty("level=layer+head+neuron,rows=all");

@@ -48,7 +48,7 @@ static int double_it(const psc_event *event, void *payload) {
 
 static const int32_t layer_one[] = {1};
 static const psc_filter first_row_of_layer_one = {
-    sizeof(psc_filter), layer_one, 1, NULL, 0, PSC_ROWS_RANGE, 0, 1, 0};
+    sizeof(psc_filter), layer_one, 1, NULL, 0, PSC_ROWS_RANGE, 0, 1, 0, 0};
 
 static int mixed_begin(psc_context *context, void *state) {
     const psc_filter *f = &first_row_of_layer_one;
