@@ -9,8 +9,8 @@
  *                       the source prompt's embedding; each with the LayerNorms of its own run
  *
  * o_u the source run's write of sender u, c_u this run's, d_u = o_u - c_u. LayerNorm is taken out of the dot:
- * d . g = (d . w - (mean w) sum d - (n . w)/N (n . d)) / s. The dots are f32 (panel_dots: 16 senders at a
- * time), the rest and the sum over ascending rows f64. */
+ * d . g = (d . w - (mean w) sum d - (n . w)/N (n . d)) / s. The products with d are f32 (panel_products: 16
+ * senders are a panel), the rest and the sum over ascending rows f64. */
 #include "circuit_eap.h"
 
 #include <math.h>
@@ -136,8 +136,7 @@ static int64_t place(eap *e, const circuit_state *s, float *memory) {
         {&e->run.mid, inputs && mid ? layers * e->all : 0}, {&e->input, inputs ? e->all : 0},
         {&e->run.own_pre, 2 * (layers + 1)}, {&e->run.own_mid, 2 * (layers + 1)},
         {&e->panels, rows * panels * n}, {&e->dz, rows * n}, {&e->writes, rows * heads * n},
-        {&e->normalized, rows * n}, {&e->scale, rows}, {&e->read, rows * readers * n},
-        {&e->reader, 2 * rows * (readers + 2)}, {&e->mean, 2 * rows * readers},
+        {&e->scale, rows}, {&e->read, rows * (readers + 2) * n}, {&e->mean, 2 * rows * readers},
         {&e->along, 2 * rows * readers}, {&e->products, (readers + 2) * panels},
         {&e->u, rows * ((int64_t)s->model->d_head + 2 * LANES)}, {&e->y, rows * n}, {&e->ones, n},
         {&e->zeros, n}};
@@ -219,32 +218,31 @@ static int take_writes(eap *e) {
 
 /* --- what receivers read --------------------------------------------------------------------- */
 
+/* What the group reads at a row: w of each receiver, then n, then ones; [n + 2, N]. */
+static float *read_of(const eap *e, int64_t row) {
+    return e->read + row * (3 * e->s->shape.n_heads + 3) * e->s->model->d_model;
+}
+
 /* n and s of rows of a residual. */
 static void normalize(eap *e, const float *resid) {
     const int64_t n = e->s->model->d_model;
     for (int32_t r = 0; r < e->rows; r++) {
         const float *x = resid + (e->begin + r) * n;
-        double mean = psc_sum_striped(n, x) / (double)n;
+        float *to = read_of(e, r) + e->n * n;
+        const double mean = psc_sum_striped(n, x) / (double)n;
         const double square = psc_dot_centered(n, x, mean, x, mean) / (double)n;
         const double scale = sqrt(square + (double)e->s->model->layer_norm_eps);
-        for (int64_t i = 0; i < n; i++)
-            e->normalized[r * n + i] = (float)(((double)x[i] - mean) / scale);
+        for (int64_t i = 0; i < n; i++) to[i] = (float)(((double)x[i] - mean) / scale);
+        memcpy(to + n, e->ones, (size_t)n * sizeof *to);
         e->scale[r] = (float)scale;
     }
 }
 
 /* Receivers first..first+n-1, which read `resid`. */
 static void begin_group(eap *e, int32_t first, int32_t n, const float *resid) {
-    const int64_t readers = 3 * e->s->shape.n_heads + 1, width = e->s->model->d_model;
     e->first = first;
     e->n = n;
     normalize(e, resid);
-    for (int32_t r = 0; r < e->rows; r++) {
-        const float **reader = e->reader + r * (readers + 2);
-        for (int32_t i = 0; i < n; i++) reader[i] = e->read + (r * readers + i) * width;
-        reader[n] = e->normalized + r * width;
-        reader[n + 1] = e->ones;
-    }
 }
 
 static void take_rows(int64_t begin, int64_t end, int32_t thread, void *payload) {
@@ -254,13 +252,14 @@ static void take_rows(int64_t begin, int64_t end, int32_t thread, void *payload)
     (void)thread;
     for (int64_t r = begin; r < end; r++) {
         const int64_t at = r * readers + e->taken;
-        float *w = e->read + at * n;
+        float *w = read_of(e, r) + e->taken * n;
+        const float *norm = read_of(e, r) + e->n * n;
         if (e->gamma)
             s->reductions->ln_affine(w, e->pulled + r * n, e->gamma, e->zeros, (size_t)n);
         else
             memcpy(w, e->pulled + r * n, (size_t)n * sizeof *w);
         e->mean[at] = (double)s->host->dot(s->context, n, e->ones, w) / (double)n;
-        e->along[at] = (double)s->host->dot(s->context, n, e->normalized + r * n, w) / (double)n;
+        e->along[at] = (double)s->host->dot(s->context, n, norm, w) / (double)n;
     }
 }
 
@@ -299,9 +298,9 @@ static void multiply(int64_t begin, int64_t end, int32_t thread, void *payload) 
     float *products = e->products + first * (readers + 2);
     (void)thread;
     for (int64_t r = 0; r < e->rows; r++) {
-        s->reductions->panel_dots(products, (size_t)width, e->reader + r * (readers + 2),
-            e->panels + (r * e->all_panels + begin) * n * LANES, (size_t)e->n + 2, (size_t)n,
-            (size_t)(end - begin));
+        if (s->host->panel_products(s->context, products, read_of(e, r),
+                e->panels + (r * e->all_panels + begin) * n * LANES, e->n + 2, n, end - begin))
+            return;
         const float *along = products + e->n * width, *sum = along + width;
         const double by = e->weight / (double)e->scale[r];
         for (int32_t i = 0; i < e->n; i++) {

@@ -34,16 +34,15 @@ typedef struct eap {
 
     /* receivers that share what they read and its LayerNorm */
     int32_t first, n;
-    int32_t taken;             /* the one being taken, of n; */
-    const float *gamma;        /* null: the gradient has it */
-    const float *pulled;       /* [rows, N] its gradient at LN's output */
-    float *normalized, *scale; /* [rows, N], [rows] */
-    float *read;               /* [rows, 3H + 1, N] w */
-    const float **reader;      /* [rows, 3H + 3] w of each, normalized, ones */
-    double *mean, *along;      /* [rows, 3H + 1] mean w, (n . w)/N */
-    float *products;           /* [3H + 3, 16 all_panels] */
-    float *u, *y;              /* [rows, D + 32], [rows, N] scratch */
-    float *ones, *zeros;       /* [N] */
+    int32_t taken;        /* the one being taken, of n; */
+    const float *gamma;   /* null: the gradient has it */
+    const float *pulled;  /* [rows, N] its gradient at LN's output */
+    float *scale;         /* [rows] */
+    float *read;          /* [rows, 3H + 3, N] w of each, LN's normalized value, ones */
+    double *mean, *along; /* [rows, 3H + 1] mean w, (n . w)/N */
+    float *products;      /* [3H + 3, 16 all_panels] */
+    float *u, *y;         /* [rows, D + 32], [rows, N] scratch */
+    float *ones, *zeros;  /* [N] */
 } eap;
 
 #endif

@@ -647,6 +647,10 @@ typedef struct psc_host {
     /* [p] pullback of the outputs begin..end-1 alone, U[R, end - begin]. begin is a multiple of 16. */
     int (*pullback_outputs)(psc_context *, psc_matrix, int32_t layer, float *y, const float *u,
         int64_t n_rows, int64_t begin, int64_t end);
+    /* [p] Y[R, 16 n_panels] = X[R, size] times the lanes of panels [n_panels, size, 16], with the bits of
+     * apply: 16 columns of a matrix of the plugin's own are a panel, size by size. 64-byte aligned. */
+    int (*panel_products)(psc_context *, float *y, const float *x, const float *panels,
+        int64_t n_rows, int64_t size, int64_t n_panels);
     /* [p] Y[R, H, N]: what each head of a layer writes, W_O,h z_h, from Z[R, H*D]: hook_result. */
     int (*head_writes)(psc_context *, int32_t layer, float *y, const float *z, int64_t n_rows);
 } psc_host;

@@ -274,5 +274,6 @@ const psc_host psc_host_table = {
     .prepare_gradients = psc_host_prepare_gradients,
     .gradients = psc_host_gradients,
     .pullback_outputs = psc_host_pullback_outputs,
+    .panel_products = psc_host_panel_products,
     .head_writes = psc_host_head_writes,
 };

@@ -43,6 +43,8 @@ int psc_host_pullback(psc_context *context, psc_matrix matrix, int32_t layer, fl
     const float *u, int64_t n_rows);
 int psc_host_pullback_outputs(psc_context *context, psc_matrix matrix, int32_t layer, float *y,
     const float *u, int64_t n_rows, int64_t begin, int64_t end);
+int psc_host_panel_products(psc_context *context, float *y, const float *x, const float *panels,
+    int64_t n_rows, int64_t size, int64_t n_panels);
 int psc_host_head_writes(
     psc_context *context, int32_t layer, float *y, const float *z, int64_t n_rows);
 void psc_host_exp(psc_context *context, int64_t n, float *y, const float *x);

@@ -243,6 +243,33 @@ int psc_host_apply_outputs(psc_context *context, psc_matrix matrix, int32_t laye
     return multiply(context, w, y, x, n_rows, (size_t)begin, (size_t)end);
 }
 
+int psc_host_panel_products(psc_context *context, float *y, const float *x, const float *panels,
+    int64_t n_rows, int64_t size, int64_t n_panels) {
+    static const char call[] = "panel_products";
+    if (!psc_host_may(&context, call, PSC_IN_ANY | PSC_IN_PART)) return PSC_ERROR_STATE;
+    if (!psc_host_list(context, call, "size", size, sizeof *x, x) ||
+        !psc_host_list(context, call, "the panels", n_panels, sizeof *x * PSC_LANES, panels) ||
+        !psc_host_list(context, call, "the rows of x", n_rows, (uint64_t)size * sizeof *x + 1, x) ||
+        !psc_host_list(context, call, "the rows of y", n_rows,
+            (uint64_t)n_panels * PSC_LANES * sizeof *y + 1, y))
+        return PSC_ERROR_PLUGIN;
+    if (psc_host_stopped(context)) return PSC_ERROR_CANCELLED;
+    if (n_rows == 0 || n_panels == 0 || size == 0) return 0;
+    matmul_job job = {context->session->kernels->matmul[PSC_DTYPE_F32],
+        {.y = y,
+            .ldy = (size_t)n_panels * PSC_LANES,
+            .x = x,
+            .ldx = (size_t)size,
+            .w = panels,
+            .rows = (size_t)n_rows,
+            .k = (size_t)size,
+            .k_block = PSC_K_BLOCK,
+            .out = (size_t)n_panels * PSC_LANES},
+        room_of(context)};
+    psc_host_spread(context, n_panels, multiply_panels, &job);
+    return 0;
+}
+
 /* W_O's blocks are heads, so a head's write is a block's sum. */
 int psc_host_head_writes(
     psc_context *context, int32_t layer, float *y, const float *z, int64_t n_rows) {
