@@ -37,6 +37,7 @@ static const char *const pages[][2] = {
     {"probe", "docs/plugins/probe.md"},
     {"gradient", "docs/plugins/gradient.md"},
     {"attribution", "docs/plugins/attribution.md"},
+    {"circuit", "docs/plugins/circuit.md"},
 };
 
 /* "control.logits#2" is the second logits of adopted results. */

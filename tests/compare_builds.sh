@@ -95,6 +95,8 @@ both changed analyze --model "$embedded" --text 'the sun rose over the sea' \
     --plugin effects:rows=all --plugin logits:level=layer+head+neuron \
     --plugin ln --plugin mlp --plugin lens
 both swept sweep --model "$embedded" --text 'the Emerald City of' --over heads_by_pos --metric kl
+both circuit analyze --model "$embedded" --text 'the sun rose over the sea' \
+    --source 'the sun fell over the sea' --target ' and' --plugin circuit:edges=20,order=greedy
 both surveyed weights --model "$embedded" --what all --token ' king'
 mkdir "$work/documents"
 for i in 1 2 3 4 5 6; do

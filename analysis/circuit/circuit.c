@@ -4,7 +4,7 @@
  *   circuit      a set of edges; the others carry the values of a source prompt, exactly (psc_edges.h)
  *
  * Edges are scored (circuit_scores.c) or read from a file, put in order (circuit_choose.c), and the circuit
- * is tested (circuit_tests.c). The source prompt's run comes first; its writes are kept. */
+ * is tested (circuit_tests.c). The first source prompt's run comes before; its writes are kept. */
 #include "circuit.h"
 
 #include <stddef.h>
@@ -115,9 +115,8 @@ static int check_memory(circuit_state *s) {
 }
 
 static int begin_source(circuit_state *s) {
+    if (s->host->source(s->context) != 0) return 0; /* other plugins may use more */
     s->source_rows = 0;
-    if (s->host->source(s->context) != 0)
-        return s->host->fail(s->context, "circuit takes one source prompt; leave the others out");
     if (!s->source_logits)
         s->source_logits = s->host->life_alloc(
             s->context, 2 * (uint64_t)s->model->d_vocab * sizeof *s->source_logits);
@@ -127,6 +126,7 @@ static int begin_source(circuit_state *s) {
 }
 
 static int end_source(circuit_state *s) {
+    if (s->host->source(s->context) != 0) return 0;
     int32_t *tokens = s->host->life_alloc(s->context, (uint64_t)s->n_rows * sizeof *tokens);
     if (!tokens) return -1;
     for (int32_t r = 0; r < s->n_rows; r++) tokens[r] = s->run_rows[r].token;

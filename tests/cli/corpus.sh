@@ -434,7 +434,7 @@ expect 1 'loop.state' corpus "$docs" --state "$work/loop.state"
 check 'what cannot be opened is not replaced' test -L "$work/loop.state"
 expect 1 'single text' corpus "$docs" --plugin sweep
 expect 1 'plugin effects does not work over a corpus; it needs a single text' corpus "$docs" --plugin effects
-for name in graph frozen edges roles patch gradient attribution; do
+for name in graph frozen edges roles patch gradient attribution circuit; do
     expect 1 "plugin $name does not work over a corpus" corpus "$docs" --plugin $name
 done
 expect 1 'plugin weights reads no documents' corpus "$docs" --plugin weights

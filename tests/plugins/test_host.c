@@ -206,6 +206,45 @@ static int matrices(void) {
     return 0;
 }
 
+/* Parts of pull-backs, heads' writes and products with own panels have the bits of the whole. */
+static int parts_of_products(void) {
+    const psc_model_info *info = host->model(context);
+    const int64_t n = info->d_model, d = info->d_head;
+    static float u[3 * 64], part[3 * 64], y[3 * 64], want[3 * 64], writes[3 * 8 * 64];
+    static _Alignas(64) float panels[64 * 16];
+    cr_assert_leq(n, 64);
+    for (int64_t i = 0; i < 3 * n; i++) u[i] = i % n < 16 ? 0.0f : sinf((float)i);
+    for (int64_t r = 0; r < 3; r++)
+        for (int64_t o = 16; o < n; o++) part[r * (n - 16) + o - 16] = u[r * n + o];
+    cr_assert_eq(host->pullback(context, PSC_W_Q, 1, want, u, 3), 0);
+    cr_assert_eq(host->pullback_outputs(context, PSC_W_Q, 1, y, part, 3, 16, n), 0);
+    for (int64_t i = 0; i < 3 * n; i++) cr_assert_float_eq(y[i], want[i], 1e-6);
+    cr_assert_eq(host->pullback_outputs(context, PSC_W_Q, 1, y, part, 3, 16, 16), 0);
+    for (int64_t i = 0; i < 3 * n; i++) cr_assert_eq(y[i], 0.0f);
+    cr_assert_eq(host->head_writes(context, 1, writes, u, 3), 0);
+    for (int32_t h = 0; h < info->n_heads; h++) {
+        memset(part, 0, sizeof part);
+        for (int64_t r = 0; r < 3; r++)
+            memcpy(part + r * n + h * d, u + r * n + h * d, (size_t)d * sizeof *u);
+        cr_assert_eq(host->apply(context, PSC_W_O, 1, want, part, 3), 0);
+        for (int64_t r = 0; r < 3; r++)
+            for (int64_t i = 0; i < n; i++)
+                cr_assert_eq(writes[(r * info->n_heads + h) * n + i], want[r * n + i]);
+    }
+    float *rows = whole_matrix(PSC_W_Q, 1, n, n);
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t o = 0; o < 16; o++) panels[i * 16 + o] = rows[o * n + i];
+    cr_assert_eq(host->apply_outputs(context, PSC_W_Q, 1, want, u, 3, 0, 16), 0);
+    cr_assert_eq(host->panel_products(context, y, u, panels, 3, n, 1), 0);
+    cr_assert_arr_eq(y, want, 3 * 16 * sizeof *y);
+    free(rows);
+    return 0;
+}
+
+Test(host, parts_of_products) {
+    cr_assert_eq(run_with(NULL, parts_of_products), PSC_OK, "%s", error.message);
+}
+
 Test(host, pullback_norms_and_rows) {
     cr_assert_eq(run_with(NULL, matrices), PSC_OK, "%s", error.message);
     fixture_close();

@@ -233,6 +233,15 @@ static int odd_setting(const char *key, int32_t kind, const char *text) {
     X("apply_outputs", host->apply_outputs(c, PSC_W_U, 0, floats, floats, 1, -16, 16))             \
     X("apply_outputs", host->apply_outputs(c, PSC_W_U, 0, floats, floats, 1, 16, INT64_MAX))       \
     X("apply_outputs", host->apply_outputs(c, PSC_W_U, 0, floats, floats, 1, 32, 16))              \
+    X("pullback_outputs", host->pullback_outputs(c, PSC_W_U, 0, NULL, floats, 1, 0, 16))           \
+    X("pullback_outputs", host->pullback_outputs(c, PSC_W_U, 0, floats, floats, 1, 8, 16))         \
+    X("pullback_outputs", host->pullback_outputs(c, PSC_W_U, 0, floats, floats, 1, 32, 16))        \
+    X("panel_products", host->panel_products(c, floats, NULL, floats, 1, 1, 1))                    \
+    X("panel_products", host->panel_products(c, floats, floats, floats, -1, 1, 1))                 \
+    X("panel_products", host->panel_products(c, floats, floats, floats, 1, INT64_MAX, 1))          \
+    X("panel_products", host->panel_products(c, floats, floats, floats, 1, 1, INT64_MAX))          \
+    X("head_writes", host->head_writes(c, 0, NULL, floats, 1))                                     \
+    X("head_writes", host->head_writes(c, 99, floats, floats, 1))                                  \
     X("matrix_rows", host->matrix_rows(c, PSC_W_Q, 0, NULL, 0, 1))                                 \
     X("matrix_rows", host->matrix_rows(c, PSC_W_Q, 0, floats, -1, 1))                              \
     X("matrix_rows", host->matrix_rows(c, PSC_W_Q, 0, floats, 2, 1))                               \

@@ -47,7 +47,7 @@ typedef struct digest {
 /* --- plugins --------------------------------------------------------------------------------- */
 
 /* Options under which a plugin gives all its arrays. ALONE: plugins that need one text, not in a
- * batch. NEVER: editors, plugins that compare two runs (tests/analysis/test_interventions.c), and
+ * batch. NEVER: editors, plugins that compare two runs (test_interventions.c, test_circuit.c), and
  * plugins that need a corpus or labels (tests/analysis/test_forms.c). */
 enum { ANYWHERE, ALONE, NEVER };
 static const struct {
@@ -66,13 +66,19 @@ static const struct {
     {"spans", "reads=weight,power=1,units=words,range=2-9", ANYWHERE},
     {"words", "levels=0/0+1/L1H0,top=2", ANYWHERE}, {"sweep", "over=heads,metric=kl", ALONE},
     {"sweep", "over=resid_pre,do=mean", ALONE}, {"gradient", "target_rows=all,steps=8", ALONE},
-    {"attribution", "over=heads_by_pos,do=mean", ALONE}, {"ablate", NULL, NEVER}, {"scale", NULL, NEVER},
-    {"steer", NULL, NEVER}, {"knockout", NULL, NEVER}, {"patch", NULL, NEVER},
-    {"direction", NULL, NEVER}, {"directions", NULL, NEVER}, /* tests/analysis/test_direction*.c */
+    {"attribution", "over=heads_by_pos,do=mean", ALONE}, {"ablate", NULL, NEVER},
+    {"scale", NULL, NEVER}, {"steer", NULL, NEVER}, {"knockout", NULL, NEVER},
+    {"patch", NULL, NEVER}, {"direction", NULL, NEVER},
+    {"directions", NULL, NEVER}, /* tests/analysis/test_direction*.c */
     {"effects", NULL, NEVER}, {"means", NULL, NEVER}, {"activations", NULL, NEVER},
     {"treebank", NULL, NEVER}, {"probe", NULL, NEVER},
     {"sae", NULL, NEVER},   /* needs a dictionary: tests/analysis/test_sae.c */
     {"forms", NULL, NEVER}, /* needs labels: tests/analysis/test_forms.c */
+    {"attribution", "over=heads_by_pos,do=mean", ALONE}, {"circuit", NULL, NEVER},
+    {"ablate", NULL, NEVER}, {"scale", NULL, NEVER}, {"steer", NULL, NEVER},
+    {"knockout", NULL, NEVER}, {"patch", NULL, NEVER}, {"effects", NULL, NEVER},
+    {"means", NULL, NEVER}, {"activations", NULL, NEVER}, {"treebank", NULL, NEVER},
+    {"probe", NULL, NEVER}, {"forms", NULL, NEVER}, /* needs labels: tests/analysis/test_forms.c */
 };
 #define N_LOADS (sizeof loads / sizeof *loads)
 

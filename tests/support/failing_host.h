@@ -23,6 +23,9 @@
     X(unembedding, 0, 1)                                                                           \
     X(apply, 0, 1)                                                                                 \
     X(apply_outputs, 0, 1)                                                                         \
+    X(pullback_outputs, 0, 1)                                                                      \
+    X(panel_products, 0, 0)                                                                        \
+    X(head_writes, 1, 1)                                                                           \
     X(reductions, 1, 1)                                                                            \
     X(prefix, 0, 1)                                                                                \
     X(matrix_rows, 0, 1)                                                                           \
@@ -141,6 +144,16 @@ CALL(int, apply_outputs, -1,
     (psc_context * c, psc_matrix m, int32_t l, float *y, const float *x, int64_t n, int64_t from,
         int64_t to),
     m, l, y, x, n, from, to)
+CALL(int, pullback_outputs, -1,
+    (psc_context * c, psc_matrix m, int32_t l, float *y, const float *u, int64_t n, int64_t from,
+        int64_t to),
+    m, l, y, u, n, from, to)
+CALL(int, panel_products, -1,
+    (psc_context * c, float *y, const float *x, const float *panels, int64_t n, int64_t size,
+        int64_t n_panels),
+    y, x, panels, n, size, n_panels)
+CALL(int, head_writes, -1, (psc_context * c, int32_t l, float *y, const float *z, int64_t n), l, y,
+    z, n)
 CALL(int, prefix, -1,
     (psc_context * c, psc_kept_prefix *out, const float *z, const double *w, double to,
         int32_t *ids),
