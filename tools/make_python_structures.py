@@ -89,7 +89,8 @@ class Headers:
         self.axes: list[list[object]] = []
         self.values: dict[str, int] = {}
         for node in parsed.ext:
-            self._take(node)
+            if not isinstance(node, c_ast.FuncDef):  # psc_edges.h: inline, no symbol of the library
+                self._take(node)
         self.macros = self._numbers(found)
 
     @staticmethod

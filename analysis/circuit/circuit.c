@@ -216,7 +216,7 @@ static int end_run(circuit_state *s) {
         if (s->edges == 0 && s->threshold == 0.0) return 0;
         if (circuit_choose(s)) return -1;
     }
-    return circuit_connect(s) || circuit_check(s) || circuit_test(s);
+    return circuit_overlap(s) || circuit_connect(s) || circuit_check(s) || circuit_test(s);
 }
 
 /* --- callbacks ------------------------------------------------------------------------------- */
@@ -247,8 +247,8 @@ const psc_plugin *psc_builtin_circuit(void) {
         .abi = PSC_PLUGIN_ABI,
         .struct_size = sizeof(psc_plugin),
         .name = "circuit",
-        .summary = "scores the edges between components, chooses a circuit and tests it by exact "
-                   "edge patching",
+        .summary = "which edges between components a prediction needs: scores, a circuit, its "
+                   "tests by exact edge patching",
         .options = circuit_options,
         .corpus = PSC_CORPUS_NO,
         .open = circuit_open,

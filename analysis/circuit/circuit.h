@@ -84,7 +84,9 @@ typedef struct circuit_state {
     uint8_t *connected;  /* [n_kept] on a path from the embedding to the logits */
     double *exact;       /* [n_kept] the effect of patching the edge alone; null: not computed */
     double *lost;        /* [n_kept] value without the edge minus value; null: not computed */
-    double value, complement; /* the metric of the circuit; of everything else */
+    double value, complement;               /* the metric of the circuit; of everything else */
+    double path_value;                      /* the metric with the edges of path= patched */
+    double shared_edges, shared_components; /* with the circuit of against=: |both| / |either| */
     int32_t n_sizes;
     int64_t sizes[48];
     double curve[3][48]; /* value; complement's value; least |lost| */
@@ -153,6 +155,8 @@ int circuit_attribute(circuit_state *s);
 int circuit_choose(circuit_state *s);
 /* Fills connected. */
 int circuit_connect(circuit_state *s);
+/* Fills shared_edges and shared_components, if against= is given. */
+int circuit_overlap(circuit_state *s);
 
 /* --- circuit_tests.c --- */
 /* Runs the circuit, its complement, the curve, the circuit without each edge. */
@@ -164,7 +168,5 @@ int circuit_test_path(circuit_state *s);
 int circuit_arrays(circuit_state *s);
 int circuit_summary(circuit_state *s);
 int circuit_write(circuit_state *s);
-/* The shared part of this circuit and that of `against`. */
-int circuit_overlap(circuit_state *s, double *edges, double *nodes);
 
 #endif

@@ -144,8 +144,9 @@ static double shared_part(const uint8_t *a, const uint8_t *b, int64_t n) {
     return any == 0 ? NAN : (double)both / (double)any;
 }
 
-int circuit_overlap(circuit_state *s, double *edges, double *nodes) {
+int circuit_overlap(circuit_state *s) {
     circuit_list other;
+    if (!*s->against) return 0;
     uint8_t *mine = s->host->run_alloc(s->context, (uint64_t)s->n_edges);
     uint8_t *in[2] = {s->host->run_alloc(s->context, (uint64_t)s->n_senders + 1),
         s->host->run_alloc(s->context, (uint64_t)s->n_senders + 1)};
@@ -153,7 +154,7 @@ int circuit_overlap(circuit_state *s, double *edges, double *nodes) {
     for (int64_t i = 0; i < s->n_kept; i++) mine[s->ranked.at[i].edge] = 1;
     mark_nodes(s, s->ranked.at, s->n_kept, in[0]);
     mark_nodes(s, other.at, other.n, in[1]);
-    *edges = shared_part(mine, other.listed, s->n_edges);
-    *nodes = shared_part(in[0], in[1], s->n_senders + 1);
+    s->shared_edges = shared_part(mine, other.listed, s->n_edges);
+    s->shared_components = shared_part(in[0], in[1], s->n_senders + 1);
     return 0;
 }

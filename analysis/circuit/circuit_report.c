@@ -87,11 +87,22 @@ static int numbers(circuit_state *s) {
     return 0;
 }
 
+/* 0: as this run, 1: as the source's. */
+static double path_normalized(const circuit_state *s) {
+    return 1.0 - circuit_normalized(s, s->path_value);
+}
+
+static int path_values(circuit_state *s) {
+    if (!*s->path) return 0;
+    return s->host->value_text(s->context, "path", s->path) ||
+           s->host->value_number(s->context, "path_effect", s->path_value - s->base_value) ||
+           s->host->value_number(s->context, "path_normalized", path_normalized(s));
+}
+
 int circuit_arrays(circuit_state *s) {
     const psc_host *host = s->host;
-    double edges, nodes;
     if (host->value_number(s->context, "base", s->base_value) ||
-        host->value_number(s->context, "source", s->source_value))
+        host->value_number(s->context, "source", s->source_value) || path_values(s))
         return -1;
     if (!s->score && !s->ranked.at) return 0;
     if (name_axis(s, "senders", s->n_senders, circuit_sender) ||
@@ -100,9 +111,8 @@ int circuit_arrays(circuit_state *s) {
     if (!s->ranked.at) return 0;
     if (edge_arrays(s) || curve_arrays(s) || numbers(s)) return -1;
     if (!*s->against) return 0;
-    return circuit_overlap(s, &edges, &nodes) ||
-           host->value_number(s->context, "overlap_edges", edges) ||
-           host->value_number(s->context, "overlap_components", nodes);
+    return host->value_number(s->context, "overlap_edges", s->shared_edges) ||
+           host->value_number(s->context, "overlap_components", s->shared_components);
 }
 
 /* --- the summary ------------------------------------------------------------------------------ */
@@ -119,6 +129,16 @@ static int say_values(circuit_state *s) {
         snprintf(text, sizeof text, "The %s of %s is %.4f, and %.4f on the source prompt.",
             metric_names[s->metric], psc_target_name(&s->targets, s->target, s->slot, name),
             s->base_value, s->source_value);
+    return s->host->summary_text(s->context, text);
+}
+
+static int say_path(circuit_state *s) {
+    char text[400], figure[PSC_FIGURE];
+    if (!*s->path) return 0;
+    snprintf(text, sizeof text,
+        "With %.200s patched alone it is %.4f: an effect of %.4f, %s of the source's.", s->path,
+        s->path_value, s->path_value - s->base_value,
+        psc_figure(figure, 0, 3, path_normalized(s), ""));
     return s->host->summary_text(s->context, text);
 }
 
@@ -165,6 +185,15 @@ static int show_edges(circuit_state *s) {
         s->metric == CIRCUIT_LOGIT ? "" : "nats", shown, labels, values);
 }
 
+static int say_overlap(circuit_state *s) {
+    char text[200];
+    if (!*s->against) return 0;
+    snprintf(text, sizeof text,
+        "Of the edges in this circuit or in that of against=, %.3f are in both; of the components %.3f.",
+        s->shared_edges, s->shared_components);
+    return s->host->summary_text(s->context, text);
+}
+
 /* How far the attributions of the circuit's edges are from the exact effects. */
 static int say_error(circuit_state *s) {
     char text[400], figure[PSC_FIGURE], name[2 * CIRCUIT_NAME];
@@ -196,7 +225,7 @@ static int say_error(circuit_state *s) {
 }
 
 int circuit_summary(circuit_state *s) {
-    if (say_values(s)) return -1;
+    if (say_values(s) || say_path(s)) return -1;
     if (!s->ranked.at) return 0;
-    return say_circuit(s) || say_curve(s) || show_edges(s) || say_error(s);
+    return say_circuit(s) || say_curve(s) || show_edges(s) || say_error(s) || say_overlap(s);
 }

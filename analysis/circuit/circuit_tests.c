@@ -108,12 +108,6 @@ static void these(const void *payload, int64_t index, uint8_t *patched) {
 
 int circuit_test_path(circuit_state *s) {
     circuit_list list;
-    double value;
     s->all += 1.0;
-    if (circuit_read_path(s, s->path, &list) || circuit_run(s, 1, these, &list, &value)) return -1;
-    const double scale = s->source_value - s->base_value;
-    return s->host->value_text(s->context, "path", s->path) ||
-           s->host->value_number(s->context, "path_effect", value - s->base_value) ||
-           s->host->value_number(
-               s->context, "path_normalized", scale == 0.0 ? NAN : (value - s->base_value) / scale);
+    return circuit_read_path(s, s->path, &list) || circuit_run(s, 1, these, &list, &s->path_value);
 }

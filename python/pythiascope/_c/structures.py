@@ -341,6 +341,70 @@ psc_latents_fn = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(psc_latents), cty
 
 
 
+class psc_edge_shape(ctypes.Structure):
+    n_layers: int
+    n_heads: int
+    parallel_residual: int
+    _fields_ = (
+        ("n_layers", ctypes.c_int32),
+        ("n_heads", ctypes.c_int32),
+        ("parallel_residual", ctypes.c_int32),
+    )
+
+
+
+class psc_writes(ctypes.Structure):
+    struct_size: int
+    n_rows: int
+    embed: Address
+    z: Any
+    mlp_out: Any
+    resid_pre: Any
+    resid_mid: Any
+    _fields_ = (
+        ("struct_size", ctypes.c_uint32),
+        ("n_rows", ctypes.c_int32),
+        ("embed", ctypes.c_void_p),
+        ("z", ctypes.POINTER(ctypes.c_void_p)),
+        ("mlp_out", ctypes.POINTER(ctypes.c_void_p)),
+        ("resid_pre", ctypes.POINTER(ctypes.c_void_p)),
+        ("resid_mid", ctypes.POINTER(ctypes.c_void_p)),
+    )
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__()
+        self.struct_size = ctypes.sizeof(psc_writes)
+        for member, value in values.items():
+            setattr(self, member, value)
+
+
+
+class psc_edges(ctypes.Structure):
+    struct_size: int
+    sequence: int
+    row_begin: int
+    patched: Address
+    other: Any
+    other_row: Any
+    own: Any
+    _fields_ = (
+        ("struct_size", ctypes.c_uint32),
+        ("sequence", ctypes.c_int32),
+        ("row_begin", ctypes.c_int32),
+        ("patched", ctypes.c_void_p),
+        ("other", ctypes.POINTER(psc_writes)),
+        ("other_row", ctypes.POINTER(ctypes.c_int32)),
+        ("own", ctypes.POINTER(psc_writes)),
+    )
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__()
+        self.struct_size = ctypes.sizeof(psc_edges)
+        for member, value in values.items():
+            setattr(self, member, value)
+
+
+
 class psc_metric_term(ctypes.Structure):
     struct_size: int
     kind: int
@@ -969,11 +1033,13 @@ class psc_variant(ctypes.Structure):
     n_changes: int
     changes: Any
     row_end: int
+    edges: Any
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("n_changes", ctypes.c_int32),
         ("changes", ctypes.POINTER(psc_change)),
         ("row_end", ctypes.c_int32),
+        ("edges", ctypes.POINTER(psc_edges)),
     )
 
     def __init__(self, **values: Any) -> None:
@@ -1661,6 +1727,35 @@ psc_host_gradients = ctypes.CFUNCTYPE(
     psc_gradient_fn,
     ctypes.c_void_p,
 )
+psc_host_pullback_outputs = ctypes.CFUNCTYPE(
+    ctypes.c_int,
+    ctypes.c_void_p,
+    ctypes.c_int,
+    ctypes.c_int32,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_int64,
+    ctypes.c_int64,
+    ctypes.c_int64,
+)
+psc_host_panel_products = ctypes.CFUNCTYPE(
+    ctypes.c_int,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_int64,
+    ctypes.c_int64,
+    ctypes.c_int64,
+)
+psc_host_head_writes = ctypes.CFUNCTYPE(
+    ctypes.c_int,
+    ctypes.c_void_p,
+    ctypes.c_int32,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_int64,
+)
 
 
 class psc_host(ctypes.Structure):
@@ -1757,6 +1852,9 @@ class psc_host(ctypes.Structure):
     dictionary_skip: Any
     prepare_gradients: Any
     gradients: Any
+    pullback_outputs: Any
+    panel_products: Any
+    head_writes: Any
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("abi", ctypes.c_uint32),
@@ -1851,6 +1949,9 @@ class psc_host(ctypes.Structure):
         ("dictionary_skip", psc_host_dictionary_skip),
         ("prepare_gradients", psc_host_prepare_gradients),
         ("gradients", psc_host_gradients),
+        ("pullback_outputs", psc_host_pullback_outputs),
+        ("panel_products", psc_host_panel_products),
+        ("head_writes", psc_host_head_writes),
     )
 
     def __init__(self, **values: Any) -> None:
@@ -2903,6 +3004,9 @@ STRUCTURES: tuple[type[ctypes.Structure], ...] = (
     psc_error,
     psc_dictionary,
     psc_latents,
+    psc_edge_shape,
+    psc_writes,
+    psc_edges,
     psc_metric_term,
     psc_metric,
     psc_reductions,
