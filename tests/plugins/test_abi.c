@@ -24,8 +24,6 @@
     X(read_note) X(save_tensors) \
     X(dictionary_open) X(dictionary_encode) X(dictionary_decode) X(dictionary_vectors) \
     X(dictionary_skip) \
-    X(prepare_gradients) X(gradients) \
-    X(shards_open) X(shards_rows) X(shards_write) X(shards_close) \
     X(prepare_gradients) X(gradients) X(pullback_outputs) X(panel_products) X(head_writes)
 // clang-format on
 

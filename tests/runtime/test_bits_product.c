@@ -70,15 +70,11 @@ static const struct {
     {"scale", NULL, NEVER}, {"steer", NULL, NEVER}, {"knockout", NULL, NEVER},
     {"patch", NULL, NEVER}, {"direction", NULL, NEVER},
     {"directions", NULL, NEVER}, /* tests/analysis/test_direction*.c */
+    {"circuit", NULL, NEVER}, /* tests/analysis/test_circuit.c */
     {"effects", NULL, NEVER}, {"means", NULL, NEVER}, {"activations", NULL, NEVER},
     {"treebank", NULL, NEVER}, {"probe", NULL, NEVER},
     {"sae", NULL, NEVER},   /* needs a dictionary: tests/analysis/test_sae.c */
     {"forms", NULL, NEVER}, /* needs labels: tests/analysis/test_forms.c */
-    {"attribution", "over=heads_by_pos,do=mean", ALONE}, {"circuit", NULL, NEVER},
-    {"ablate", NULL, NEVER}, {"scale", NULL, NEVER}, {"steer", NULL, NEVER},
-    {"knockout", NULL, NEVER}, {"patch", NULL, NEVER}, {"effects", NULL, NEVER},
-    {"means", NULL, NEVER}, {"activations", NULL, NEVER}, {"treebank", NULL, NEVER},
-    {"probe", NULL, NEVER}, {"forms", NULL, NEVER}, /* needs labels: tests/analysis/test_forms.c */
 };
 #define N_LOADS (sizeof loads / sizeof *loads)
 
