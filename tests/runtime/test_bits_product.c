@@ -70,7 +70,7 @@ static const struct {
     {"scale", NULL, NEVER}, {"steer", NULL, NEVER}, {"knockout", NULL, NEVER},
     {"patch", NULL, NEVER}, {"direction", NULL, NEVER},
     {"directions", NULL, NEVER}, /* tests/analysis/test_direction*.c */
-    {"circuit", NULL, NEVER}, /* tests/analysis/test_circuit.c */
+    {"circuit", NULL, NEVER},    /* tests/analysis/test_circuit.c */
     {"effects", NULL, NEVER}, {"means", NULL, NEVER}, {"activations", NULL, NEVER},
     {"treebank", NULL, NEVER}, {"probe", NULL, NEVER},
     {"sae", NULL, NEVER},   /* needs a dictionary: tests/analysis/test_sae.c */
