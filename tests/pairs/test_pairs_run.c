@@ -303,3 +303,63 @@ Test(pairs_run, the_target_example_needs_examples) {
     const int32_t *ids = must_array("logits.target_ids").data;
     cr_assert(ids[0] == 3 && ids[1] == -1);
 }
+
+/* --- the host's functions --------------------------------------------------------------------- */
+
+static int64_t numbers[2];
+static int32_t positions[6];
+
+static int hold_open(psc_context *context, const psc_host *given, void **state) {
+    (void)state;
+    (void)context;
+    host = given;
+    return 0;
+}
+
+static int ask(psc_context *context, void *state) {
+    (void)state;
+    int32_t n = 0;
+    const psc_row *rows = host->rows(context, &n);
+    for (int32_t i = 0; i < 2; i++) numbers[i] = host->example(context, rows[i * (n - 1)].sequence);
+    for (int32_t i = 0; i < n; i++)
+        if (host->source_row(context, &rows[i], &positions[i])) return -1;
+    return 0;
+}
+
+Test(pairs_run, plugins_see_examples_and_aligned_rows) {
+    static const int32_t from[] = {-1, 0, 2};
+    const psc_example examples[] = {{41, 1, -1, from}, {7, 1, -1, NULL}};
+    const psc_input inputs[] = {{0, 3, ten}, {2, 2, ten}};
+    static const int32_t expected[] = {-1, 0, 2, -1, -1}, own[] = {0, 1, 2, 0, 1};
+    psc_run_options options = PSC_RUN_OPTIONS_INIT;
+    bridge->open = hold_open;
+    bridge->run_begin = ask;
+    cr_assert_eq(psc_session_plugin_object(session, bridge, NULL, 0, &error), PSC_OK);
+    options.examples = examples;
+    cr_assert_eq(
+        psc_session_run(session, inputs, 2, &options, &error), PSC_OK, "%s", error.message);
+    cr_assert(numbers[0] == 41 && numbers[1] == 7);
+    cr_assert(memcmp(positions, expected, sizeof expected) == 0);
+    psc_session_truncate(session, 0, 0);
+    psc_session_truncate(session, 2, 0);
+    cr_assert_eq(psc_session_run(session, inputs, 2, NULL, &error), PSC_OK, "%s", error.message);
+    cr_assert(numbers[0] == -1 && numbers[1] == -1);
+    cr_assert(memcmp(positions, own, sizeof own) == 0);
+}
+
+static int ask_another(psc_context *context, void *state) {
+    (void)state;
+    return (int)host->example(context, 1);
+}
+
+Test(pairs_run, a_sequence_outside_the_run_has_no_example) {
+    const psc_example examples[] = {{41, 1, -1, NULL}, {7, 1, -1, NULL}};
+    const psc_input inputs[] = {{0, 3, ten}, {2, 2, ten}};
+    psc_run_options options = PSC_RUN_OPTIONS_INIT;
+    bridge->open = hold_open;
+    bridge->run_begin = ask_another;
+    cr_assert_eq(psc_session_plugin_object(session, bridge, NULL, 0, &error), PSC_OK);
+    options.examples = examples;
+    REFUSED(psc_session_run(session, inputs, 2, &options, &error), PSC_ERROR_PLUGIN, "example",
+        "sequence 1");
+}
