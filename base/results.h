@@ -153,6 +153,8 @@ psc_status psc_section_append_text(psc_section *section, const char *name, const
 psc_status psc_section_add_sentence(psc_section *section, const char *text);
 psc_status psc_section_add_bars(psc_section *section, const char *title, const char *unit, int n,
     const char *const *labels, const double *values);
+/* Whether two axes have the same entries. */
+bool psc_results_same_axis(const psc_result_axis *a, const psc_result_axis *b);
 /* The axis or value of that name, or null. */
 const psc_result_axis *psc_section_axis_named(const psc_section *section, const char *name);
 const psc_result_value *psc_section_value_named(const psc_section *section, const char *name);

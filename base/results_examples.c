@@ -218,15 +218,6 @@ static psc_status add_frame(psc_examples *e, const psc_results *first, psc_error
     return PSC_OK;
 }
 
-static bool same_axis(const psc_result_axis *a, const psc_result_axis *b) {
-    if (a->n != b->n || !a->labels != !b->labels) return false;
-    for (int64_t i = 0; i < a->n; i++) {
-        if (a->labels && strcmp(a->labels[i], b->labels[i]) != 0) return false;
-        if (!a->labels && a->numbers[i] != b->numbers[i]) return false;
-    }
-    return true;
-}
-
 /* The array of that section and key, or a new one as `stored` is; null without memory. */
 static psc_examples_array *array_for(taking *t) {
     psc_examples *e = t->to;
@@ -269,7 +260,7 @@ static void compare(taking *t) {
         const psc_result_axis *first =
             psc_section_axis_named(&t->to->frame->sections[a->section], a->axes[i]);
         same = strcmp(axis->name, a->axes[i]) == 0 &&
-               (a->is_row[i] || (first && same_axis(first, axis)));
+               (a->is_row[i] || (first && psc_results_same_axis(first, axis)));
     }
     if (!same) a->left_out = "its axes differ from example to example";
 }

@@ -72,41 +72,81 @@ static int find_strongest(strong *out, const double *means, int64_t n) {
     return count;
 }
 
-static psc_status show(psc_section *section, const psc_array *a, const psc_examples *e,
-    const psc_examples_draws *how) {
+/* "NAME [low, high] p 0.01" of statistics s [over_examples, n] at an element. */
+static void say_interval(char *out, size_t size, const char *name, const double *s, int64_t n,
+    int64_t at, const psc_examples_draws *how) {
+    double low = s[PSC_STATISTIC_LOW * n + at], high = s[PSC_STATISTIC_HIGH * n + at];
+    if (!isfinite(low) || !isfinite(high)) {
+        low = s[PSC_STATISTIC_LOW_PERCENTILE * n + at];
+        high = s[PSC_STATISTIC_HIGH_PERCENTILE * n + at];
+    }
+    if (how->draws > 0 && isfinite(low) && isfinite(high))
+        snprintf(out, size, "%s [%.4g, %.4g] p %.2g", name, low, high, s[PSC_STATISTIC_P * n + at]);
+    else
+        snprintf(out, size, "%s", name);
+}
+
+/* An element's means by group, as far as they are numbers. */
+static psc_status show_groups(psc_section *section, const psc_array *groups, const char *name,
+    int64_t at, const psc_examples_draws *how) {
+    const psc_result_axis *axis = psc_section_axis_named(section, PSC_GROUPS_AXIS);
+    char title[2 * NAME + 40], names[MOST_SHOWN][NAME + 80], group[NAME];
+    const char *labels[MOST_SHOWN];
+    double values[MOST_SHOWN];
+    int64_t n = 1;
+    int count = 0;
+    for (int i = 2; i < groups->n_axes; i++) n *= groups->shape[i];
+    for (int64_t g = 0; g < axis->n && count < MOST_SHOWN; g++) {
+        const double *s = (const double *)groups->data + g * PSC_STATISTICS * n;
+        if (!isfinite(s[at])) continue;
+        snprintf(group, sizeof group, "%s", axis->labels[g]);
+        say_interval(names[count], sizeof names[count], group, s, n, at, how);
+        labels[count] = names[count];
+        values[count++] = s[at];
+    }
+    if (count == 0) return PSC_OK;
+    snprintf(title, sizeof title, "%.*s of %s by group",
+        (int)(strlen(groups->key) - strlen(".by_group")), groups->key, name);
+    return psc_section_add_bars(section, title, "", count, labels, values);
+}
+
+/* The strongest means of the array `key`; a: its statistics, groups: nullable, those of groups. */
+static psc_status show(psc_section *section, const char *key, const psc_array *a,
+    const psc_array *groups, const psc_examples *e, const psc_examples_draws *how) {
     strong strongest[MOST_SHOWN];
-    char title[320], names[MOST_SHOWN][NAME + 80];
+    char title[320], name[NAME] = "", names[MOST_SHOWN][NAME + 80];
     const char *labels[MOST_SHOWN];
     double values[MOST_SHOWN];
     int64_t n = 1;
     for (int i = 1; i < a->n_axes; i++) n *= a->shape[i];
     const double *s = a->data;
     const int count = find_strongest(strongest, s, n);
-    for (int i = 0; i < count; i++) {
+    for (int i = count; i-- > 0;) { /* the first last, so that its name stays */
         const int64_t at = strongest[i].element;
-        char name[NAME];
         name_element(name, sizeof name, section, a, at);
+        say_interval(names[i], sizeof names[i], name, s, n, at, how);
         values[i] = s[at];
         labels[i] = names[i];
-        double low = s[PSC_STATISTIC_LOW * n + at], high = s[PSC_STATISTIC_HIGH * n + at];
-        if (!isfinite(low) || !isfinite(high)) {
-            low = s[PSC_STATISTIC_LOW_PERCENTILE * n + at];
-            high = s[PSC_STATISTIC_HIGH_PERCENTILE * n + at];
-        }
-        if (how->draws > 0 && isfinite(low) && isfinite(high))
-            snprintf(names[i], sizeof names[i], "%s [%.4g, %.4g] p %.2g", name, low, high,
-                s[PSC_STATISTIC_P * n + at]);
-        else
-            snprintf(names[i], sizeof names[i], "%s", name);
     }
     if (count == 0) return PSC_OK;
-    snprintf(
-        title, sizeof title, "%.200s: mean over %d pairs, the strongest", a->key, (int)e->set.n);
+    snprintf(title, sizeof title, "%.200s: mean over %d pairs, the strongest", key, (int)e->set.n);
     if (how->draws > 0)
         snprintf(title, sizeof title,
-            "%.200s: mean over %d pairs [%g %% interval] p, the strongest", a->key, (int)e->set.n,
+            "%.200s: mean over %d pairs [%g %% interval] p, the strongest", key, (int)e->set.n,
             100 * how->level);
-    return psc_section_add_bars(section, title, "", count, labels, values);
+    const psc_status status = psc_section_add_bars(section, title, "", count, labels, values);
+    if (status || !groups) return status;
+    return show_groups(section, groups, name, strongest[0].element, how);
+}
+
+/* The array KEY.by_group of a section; null if it has none. */
+static const psc_array *groups_of(const psc_results *out, int section, const char *key) {
+    char name[300];
+    snprintf(name, sizeof name, "%s.by_group", key);
+    for (int i = 0; i < out->n_arrays; i++)
+        if (out->arrays[i].section == section && strcmp(out->arrays[i].view.key, name) == 0)
+            return &out->arrays[i].view;
+    return NULL;
 }
 
 psc_status psc_examples_summarize(const psc_examples *e, psc_results *out, int section,
@@ -126,10 +166,9 @@ psc_status psc_examples_summarize(const psc_examples *e, psc_results *out, int s
             snprintf(key, sizeof key, "%.*s", (int)(n + 1 - sizeof suffix), a->view.key);
             if (pass == 0 && !is_first(key)) continue;
             chosen = true;
+            status = show(&out->sections[section], key, &a->view,
+                shown == 0 ? groups_of(out, section, key) : NULL, e, how);
             shown++;
-            psc_array view = a->view;
-            view.key = key;
-            status = show(&out->sections[section], &view, e, how);
         }
     }
     return status ? psc_fail(error, status, "not enough memory for the summary") : PSC_OK;

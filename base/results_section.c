@@ -16,6 +16,15 @@ const psc_result_axis *psc_section_axis_named(const psc_section *section, const 
     return NULL;
 }
 
+bool psc_results_same_axis(const psc_result_axis *a, const psc_result_axis *b) {
+    if (a->n != b->n || !a->labels != !b->labels) return false;
+    for (int64_t i = 0; i < a->n; i++) {
+        if (a->labels && strcmp(a->labels[i], b->labels[i]) != 0) return false;
+        if (!a->labels && a->numbers[i] != b->numbers[i]) return false;
+    }
+    return true;
+}
+
 static psc_section_value *find_value(const psc_section *section, const char *name) {
     for (int i = 0; i < section->n_values; i++)
         if (strcmp(section->values[i].view.name, name) == 0) return &section->values[i];

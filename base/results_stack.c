@@ -87,22 +87,13 @@ static psc_status check(const psc_stack *stack) {
 
 /* --- axes ------------------------------------------------------------------------------------ */
 
-static bool same_axis(const psc_result_axis *a, const psc_result_axis *b) {
-    if (a->n != b->n || !a->labels != !b->labels) return false;
-    for (int64_t i = 0; i < a->n; i++) {
-        if (a->labels && strcmp(a->labels[i], b->labels[i]) != 0) return false;
-        if (!a->labels && a->numbers[i] != b->numbers[i]) return false;
-    }
-    return true;
-}
-
 /* Whether all results have the axis of the first one's section, with the same entries. */
 static bool axis_is_common(
     const psc_stack *stack, const psc_section *first, const psc_result_axis *axis) {
     for (int32_t k = 1; k < stack->n; k++) {
         const psc_section *section = psc_stack_section_of(stack, k, first->name);
         const psc_result_axis *other = psc_section_axis_named(section, axis->name);
-        if (!other || !same_axis(axis, other)) return false;
+        if (!other || !psc_results_same_axis(axis, other)) return false;
     }
     return true;
 }

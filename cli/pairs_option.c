@@ -10,7 +10,7 @@
 #include "progress.h"
 
 #define MOST_CACHE ((double)(1 << 30)) /* bytes of keys and values, unless one sequence has more */
-enum { FULL_PASS = 1024, MOST_BATCH = 4096 }; /* rows that fill a pass */
+enum { FULL_PASS = 512, MOST_BATCH = 4096 }; /* rows that fill a pass */
 
 int cli_pairs_check(cli_pairs *out, const cli_arguments *arguments) {
     static const char *const others[] = {
@@ -68,6 +68,16 @@ void cli_pairs_size(psc_session_options *out, const cli_pairs *pairs, const psc_
     if ((double)batch * each > MOST_CACHE) batch = (long long)(MOST_CACHE / each);
     out->n_sequences = batch > 1 ? (int32_t)batch : 1;
     out->capacity = longest;
+}
+
+int64_t cli_pairs_tokens(const cli_pairs *pairs) {
+    int64_t tokens = 0;
+    for (int32_t i = 0; pairs->set && i < psc_pairs_count(pairs->set); i++) {
+        psc_pair pair = PSC_PAIR_INIT;
+        (void)psc_pairs_at(&pair, pairs->set, i, NULL);
+        tokens += pair.n_clean;
+    }
+    return tokens;
 }
 
 psc_status cli_pairs_target(

@@ -40,6 +40,8 @@ psc_status cli_pairs_read(
     cli_pairs *pairs, const psc_model *model, const char *path, bool bos, psc_error *error);
 /* The capacity of a session's sequences and their number. */
 void cli_pairs_size(psc_session_options *out, const cli_pairs *pairs, const psc_model *model);
+/* The tokens of all clean prompts; 0 before the set is read. */
+int64_t cli_pairs_tokens(const cli_pairs *pairs);
 /* Adds the target of each pair, unless the command line names targets. */
 psc_status cli_pairs_target(psc_session *session, const cli_arguments *arguments, psc_error *error);
 /* psc_pairs_run under a progress bar. */

@@ -298,6 +298,7 @@ static psc_status analyze_one(analysis *a, psc_error *error) {
 static psc_status analyze_pairs(analysis *a, psc_error *error) {
     psc_session *session = NULL;
     psc_results *results = NULL;
+    cli_delivery delivery = {0};
     int32_t sections = 0;
     const bool bos = cli_has(a->arguments, "bos") || a->bos.plugin[0];
     psc_status status =
@@ -310,7 +311,8 @@ static psc_status analyze_pairs(analysis *a, psc_error *error) {
     if (!status && psc_pairs_have_source(a->pairs.set) && !psc_session_has_phases(session))
         cli_progress_line("note: no plugin of this command uses the corrupt prompts");
     if (!status) status = cli_pairs_run(&results, session, &a->pairs, error);
-    if (!status) status = cli_deliver(results, a->arguments, error);
+    delivery.tokens = cli_pairs_tokens(&a->pairs);
+    if (!status) status = cli_deliver_as(&delivery, results, a->arguments, error);
     psc_results_close(&results);
     psc_session_close(&session);
     psc_pairs_close(&a->pairs.set);

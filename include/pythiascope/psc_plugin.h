@@ -434,8 +434,8 @@ typedef struct psc_host {
 
     /* --- events --- */
     /* The ids of a target at a row: ids[1] is -1 unless it is a contrast; both are -1 when the row
-     * has none (`next` at the last row, `example` without one). Only PSC_TARGET_TOP needs logits [V]; ties go to the lower
-     * id. */
+     * has none (`next` at the last row, `example` without one). Only PSC_TARGET_TOP needs logits
+     * [V]; ties go to the lower id. */
     int (*target_ids)(
         psc_context *, int32_t target, const psc_row *row, const float *logits, int32_t ids[2]);
 

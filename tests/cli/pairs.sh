@@ -25,6 +25,7 @@ check 'other intervals' test -n "$(cmp "$work/first/tensors.safetensors" "$work/
 check 'the sentence' grep -q '24 pairs of ' "$work/first.summary"
 check 'the editor says what it does' grep -q 'sets L1H0 to its values in source prompt 1' "$work/first.summary"
 check 'the mean with its interval' grep -q 'dz: mean over 24 pairs \[95 % interval\] p' "$work/first.summary"
+check "the groups of the strongest" grep -q "^  dz of -1 by group" "$work/first.summary"
 check 'a folder that is read again' "$program" view "$work/first" --json >"$work/read"
 check 'the same file' cmp "$work/read" "$work/first/results.json"
 

@@ -20,7 +20,7 @@ __all__ = ["OpenPairs", "Pairs"]
 
 Align = Literal["equal", "end", "start", "spans"]
 _ALIGNS = ("equal", "end", "start", "spans")
-_FULL_PASS = 1024  # rows that fill a pass
+_FULL_PASS = 512  # rows that fill a pass
 _MOST_CACHE = 1 << 30  # bytes of keys and values, unless one sequence has more
 _MOST_BYTES = 16 << 20  # of a file
 
