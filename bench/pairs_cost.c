@@ -144,6 +144,7 @@ static void measure_memory(psc_model *model, pair_set *set, const char *sweep) {
         sweep_all(session, &part, set->batch, &part.effects[0]);
         printf("%3d pairs: peak %.1f MB, of it effects %.1f MB\n", counts[i], peak_megabytes(),
             (double)(part.cells * part.n) * 8 / 1e6);
+        fflush(stdout);
         free(part.effects[0]);
     }
     psc_session_close(&session);
