@@ -8,6 +8,8 @@
 #include "common.h"
 #include "top.h"
 
+#include <stdbool.h>
+
 enum { SWEEP_MOST = 1000 }; /* effects listed */
 
 typedef enum sweep_over {
@@ -68,7 +70,7 @@ typedef struct sweep_state {
     psc_target_rows targets;
     int32_t n_targets;
     int32_t *source_at; /* [rows] the source's row that each is patched from, by index; -1: none */
-    char *same; /* [layers kept][rows, units]: the source has the same bits. Null if not patched */
+    bool *same; /* [layers kept][rows, units]: the source has the same bits. Null if not patched */
     int32_t units;    /* of a row: heads, or 1, or heads * keys */
     float *base;      /* [chosen, V] logits, unchanged */
     double *base_lse; /* [chosen] */

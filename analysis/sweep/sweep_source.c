@@ -142,8 +142,12 @@ static int align_part(sweep_state *s, const sweep_part *part, const sweep_part *
     return 0;
 }
 
+static bool same_bits(const float *a, const float *b, int64_t n) {
+    return memcmp(a, b, (size_t)n * sizeof *a) == 0;
+}
+
 /* Whether the source has the bits of a row of an event. Of edges, one unit is one key. */
-static void compare_row(const sweep_state *s, const psc_event *event, int32_t i, char *same) {
+static void compare_row(const sweep_state *s, const psc_event *event, int32_t i, bool *same) {
     const sweep_rows *source = &s->source.rows;
     const psc_view *t = &event->tensor;
     const psc_row *row = &event->rows[i];
@@ -156,7 +160,7 @@ static void compare_row(const sweep_state *s, const psc_event *event, int32_t i,
         const int64_t width = s->d_model / s->units;
         const int64_t stride = s->units > 1 ? t->stride[1] : 0;
         for (int64_t u = 0; u < s->units; u++)
-            same[u] = !memcmp(own + u * stride, values + u * width, (size_t)width * sizeof *own);
+            same[u] = same_bits(own + u * stride, values + u * width, width);
         return;
     }
     const int32_t *keys = s->source_at + row->index - row->position; /* a whole sequence */
@@ -164,8 +168,8 @@ static void compare_row(const sweep_state *s, const psc_event *event, int32_t i,
     for (int64_t h = 0; h < s->n_heads; h++)
         for (int32_t j = 0; j <= row->position; j++)
             if (keys[j] >= 0 && keys[j] <= from)
-                same[h * s->rows.n_keys + j] = !memcmp(own + h * t->stride[1] + j,
-                    values + h * source->n_keys + keys[j] - first, sizeof *own);
+                same[h * s->rows.n_keys + j] = same_bits(
+                    own + h * t->stride[1] + j, values + h * source->n_keys + keys[j] - first, 1);
 }
 
 static int on_values(const psc_event *event, void *payload) {
