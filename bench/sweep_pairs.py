@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Patching every head over a set of pairs: the plugin sweep against a loop of TransformerLens.
 
-    RIVALS/bin/python bench/pairs.py MODEL_FOLDER --build BUILD [--pairs 8] [--count 12]
+    RIVALS/bin/python bench/sweep_pairs.py MODEL_FOLDER --build BUILD [--pairs 8] [--count 12]
 
 Both patch heads' z on all rows from the pair's other prompt and measure the logit difference of the
 pair's two targets at the last row. pythiascope patches all heads of all pairs. TransformerLens
