@@ -2,6 +2,8 @@
  * of sequences, threads, chunk, order and split of the set; statistics against sums by hand; failures. */
 #include "pairs_fixture.h"
 
+#define DIRECTIONS PSC_SOURCE_DIR "/tests/golden/directions/parallel_f32_values.safetensors"
+
 TestSuite(pairs_run, .init = fixture_open, .fini = pairs_fixture_close);
 
 enum { N = 7 };
@@ -121,6 +123,10 @@ EVERYWHERE(ablations, {"ablate", "at=L0H1,by=mean"}, {"effects", "rows=all"})
 EVERYWHERE(resampling, {"ablate", "at=1_mlp_out,by=resample"}, {"effects", NULL})
 EVERYWHERE(patches, {"patch", "at=L0H1+blocks.1.hook_resid_pre"}, {"effects", "rows=all"})
 EVERYWHERE(patterns, {"patch", "at=blocks.1.attn.hook_pattern"}, {"effects", NULL})
+EVERYWHERE(swaps, {"direction", "at=blocks.*.hook_resid_pre,along=L0H1.V+L1N3.in,do=swap"},
+    {"effects", "rows=all"})
+EVERYWHERE(projections, {"direction", "at=L1H2,file=" DIRECTIONS ",tensor=heads"},
+    {"direction", "at=0_mlp_out,along=W_U:#5-#9,do=set,value=1"}, {"effects", NULL})
 EVERYWHERE(sweeps, {"sweep", "over=heads,do=patch"})
 EVERYWHERE(sweeps_by_position, {"sweep", "over=resid_pre,do=patch"})
 EVERYWHERE(one_sequence_at_a_time, {"attention", NULL}, {"mlp", NULL})
