@@ -21,7 +21,7 @@ static uint64_t mix(uint64_t h) {
     return h ^ h >> 33;
 }
 
-/* Goes on with FNV-1a; begins at its offset. */
+/* FNV-1a over more bytes; the first h is FNV_OFFSET. */
 static uint64_t add_bytes(uint64_t h, const char *bytes, size_t n) {
     for (size_t i = 0; i < n; i++) h = (h ^ (unsigned char)bytes[i]) * UINT64_C(0x100000001b3);
     return h;

@@ -7,6 +7,8 @@
  * panel i <= j are kept. */
 #include "directions.h"
 
+#include <math.h>
+
 static int64_t n_tiles(const directions_place *place) {
     return place->panels * (place->panels + 1) / 2;
 }
@@ -24,6 +26,11 @@ void *directions_take(directions_state *s, double count, uint64_t size) {
 }
 
 int directions_sums_make(directions_state *s) {
+    /* The solver's two matrices of the widest place count as well (directions_fit.c). */
+    for (int32_t i = 0; i < s->base.n_sites; i++) {
+        const double n = (double)s->places[i].width;
+        s->bytes = fmax(s->bytes, 2.0 * n * n * sizeof(double));
+    }
     for (int32_t i = 0; i < s->base.n_sites; i++) {
         directions_place *place = &s->places[i];
         const double padded = (double)(place->panels * DIRECTIONS_PANEL);
