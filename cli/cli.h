@@ -48,9 +48,9 @@ struct cli_verb {
 };
 
 extern const cli_verb cli_verb_analyze, cli_verb_bench, cli_verb_sweep, cli_verb_cache,
-    cli_verb_corpus, cli_verb_directions, cli_verb_forms, cli_verb_generate, cli_verb_info, cli_verb_merge,
-    cli_verb_plugins, cli_verb_pull, cli_verb_score, cli_verb_treebank, cli_verb_probe,
-    cli_verb_view, cli_verb_weights, cli_verb_words;
+    cli_verb_corpus, cli_verb_directions, cli_verb_forms, cli_verb_generate, cli_verb_info,
+    cli_verb_merge, cli_verb_plugins, cli_verb_pull, cli_verb_score, cli_verb_treebank,
+    cli_verb_probe, cli_verb_view, cli_verb_weights, cli_verb_words;
 
 /* 0, or CLI_USAGE after a sentence on stderr. argv starts after the verb. */
 int cli_parse(cli_arguments *out, const cli_verb *verb, int argc, char **argv);
