@@ -610,8 +610,8 @@ typedef struct psc_host {
     /* --- sparse dictionaries --- */
     /* In open: reads a folder with cfg.json and its weights, or a file of transcoder weights, and
      * checks it whole against the model. point: null, or the hook point in place of that which the
-     * folder says, "IN+OUT" for a transcoder. Fills *out, whose pointers live as long as the
-     * instance. Returns a handle >= 0, or -1 after setting the error. */
+     * folder says, "IN+OUT" for a transcoder. Fills *out, which begins as PSC_DICTIONARY_INIT; its
+     * pointers live as long as the instance. Returns a handle >= 0, or -1 after setting the error. */
     int (*dictionary_open)(psc_context *, const char *path, const char *point, psc_dictionary *out);
     /* From open to report: the latents of rows x [n_rows, d_in], `stride` floats apart, as the in
      * point shows them. Memory is bounded: fn receives some rows at a time. */

@@ -4,6 +4,10 @@
 #include "host.h"
 
 #include <stdlib.h>
+#include <string.h>
+
+/* The bytes of a psc_dictionary that every host has. */
+#define INFO_BYTES (offsetof(psc_dictionary, out_name) + sizeof(const char *))
 
 struct psc_dictionaries {
     psc_coder **items; /* [n] */
@@ -34,7 +38,8 @@ int psc_host_dictionary_open(
     psc_coder *coder = NULL;
     if (!psc_host_may(&context, call, PSC_IN_OPEN)) return -1;
     if (!psc_host_given(context, call, "a path", path) ||
-        !psc_host_given(context, call, "out", out))
+        !psc_host_given(context, call, "out", out) ||
+        !psc_host_size(context, call, "psc_dictionary", out->struct_size, INFO_BYTES))
         return -1;
     const psc_session *session = context->session;
     psc_status status =
@@ -45,7 +50,9 @@ int psc_host_dictionary_open(
         psc_host_pass(context, &error);
         return -1;
     }
-    *out = coder->info;
+    const uint32_t size = out->struct_size;
+    memcpy(out, &coder->info, size < sizeof *out ? size : sizeof *out);
+    out->struct_size = size;
     return (int)context->dictionaries->n - 1;
 }
 

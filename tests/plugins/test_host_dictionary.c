@@ -189,6 +189,16 @@ Test(host_dictionary, refusals) {
     must_run_ten();
 }
 
+/* A plugin that knows a shorter structure gets that, and nothing behind it. */
+Test(host_dictionary, a_structure_without_its_size) {
+    info.struct_size = 0;
+    REFUSED(psc_session_plugin(session, PLUGIN("bridge"), NULL, &error), PSC_ERROR_PLUGIN,
+        "dictionary_open", "psc_dictionary");
+    info.struct_size = sizeof info;
+    must_load(PLUGIN("bridge"), NULL);
+    cr_assert_eq(info.struct_size, sizeof info);
+}
+
 Test(host_dictionary, a_folder_that_is_none) {
     opened = FOLDER "none";
     REFUSED(psc_session_plugin(session, PLUGIN("bridge"), NULL, &error), PSC_ERROR_INPUT,
