@@ -134,8 +134,10 @@ psc_status psc_coder_config_read(
     psc_coder_config *out, const char *path, const char *point, bool parallel, psc_error *error) {
     *out = (psc_coder_config){.in = {PSC_POINT_COUNT, -1, false}};
     if (!psc_path_exists(path))
-        return psc_fail(error, PSC_ERROR_INPUT,
-            "there is no %.300s; name the folder of a dictionary", path);
+        return psc_fail(
+            error, PSC_ERROR_INPUT, "there is no %.300s; name the folder of a dictionary", path);
+    return psc_fail(
+        error, PSC_ERROR_INPUT, "there is no %.300s; name the folder of a dictionary", path);
     if (!is_folder(path)) {
         if (strlen(path) >= PSC_CODER_PATH)
             return psc_fail(error, PSC_ERROR_INPUT, "the path %.200s... is too long", path);
