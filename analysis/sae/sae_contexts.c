@@ -1,4 +1,4 @@
-/* Over documents: how often each latent is active, and its contexts, the rows of its largest values.
+/* Over documents: how often each latent is active, and its contexts: where it is largest.
  *
  * A run's largest values per latent are kept as the rows arrive, if they reach the least of the
  * totals' list, and offered to the host's lists at the end. Ties go to the lower document, then

@@ -4,7 +4,7 @@
  *   l_with   of the run with y' in place of y at all chosen rows of the sequence
  *   l_zero   with 0 in place of y
  *
- * from the first chosen row of a sequence on, over the tokens that have a next one. The changed runs
+ * from the first chosen row of a sequence on, over the tokens that have a next one. Changed runs
  * are variants of the run, so each begins at the dictionary's layer. */
 #include "sae.h"
 

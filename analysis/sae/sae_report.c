@@ -30,7 +30,7 @@ static double explained_variance(const sae_state *s, const sae_totals *t) {
     return 1.0 - error / variance;
 }
 
-/* What was read: "A topk dictionary of 65,536 latents (k = 32) at blocks.3.hook_resid_post, for ...". */
+/* What was read: "topk: 65,536 latents (k = 32) at blocks.3.hook_resid_post, published for ...". */
 static int put_dictionary(sae_state *s) {
     const psc_dictionary *d = &s->d;
     const psc_host *host = s->host;

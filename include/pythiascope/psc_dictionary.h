@@ -1,6 +1,6 @@
 /* Sparse dictionaries: what a plugin learns of an SAE or a transcoder, and the latents of rows.
- * Public. psc_plugin.h includes it; psc_host's dictionary_open, _encode, _decode, _vectors and _skip
- * use it. Includes nothing of ours.
+ * Public. psc_plugin.h includes it; psc_host's dictionary_open, _encode, _decode, _vectors and
+ * _skip use it. Includes nothing of ours.
  * Threads: plain structures; the calls that take them say where they may be made.
  * Ownership: the host owns what pointers point to; each says how long that lives.
  *
@@ -12,8 +12,8 @@
  *   f = act(W_enc n + b_enc) [n_latents], most of them 0
  *   y = gain (sum_i f_i d_i + b_dec) + shift + W_skip x [d_out], d_i row i of W_dec
  *
- * gain and shift undo the row's normalization; without one they are 1 and 0. y stands for the row of
- * the out point (out_affine as above): x itself for an SAE, another tensor for a transcoder. */
+ * gain and shift undo the row's normalization; without one they are 1 and 0. y stands for the row
+ * of the out point (out_affine as above): x itself for an SAE, another tensor for a transcoder. */
 #ifndef PSC_DICTIONARY_H
 #define PSC_DICTIONARY_H
 

@@ -55,7 +55,7 @@ typedef struct psc_coder {
     bool busy; /* encode is in progress */
 } psc_coder;
 
-/* point: null, or in place of the folder's (coder_config.h). Errors name the file and what to do. */
+/* point: null, or in place of the folder's (coder_config.h). An error names the file. */
 psc_status psc_coder_open(psc_coder **out, const char *path, const char *point,
     const psc_model *model, const psc_kernels *kernels, psc_error *error);
 /* *coder may be null and becomes null. */
@@ -85,8 +85,8 @@ void psc_coder_affine(const psc_coder *coder, float *out, const float *x);
  * (coder_select.c). */
 bool psc_coder_offer(
     const psc_coder *coder, psc_coder_entries *list, const float *h, int32_t first, size_t n);
-/* What a row keeps of its n entries, in the order of their ids: returns how many. unordered: they may
- * have any order. */
+/* What a row keeps of its n entries, in the order of their ids: returns how many. unordered: they
+ * may have any order. */
 size_t psc_coder_keep(const psc_coder *coder, psc_coder_entry *entries, size_t n, bool unordered);
 
 #endif

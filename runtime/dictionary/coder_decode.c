@@ -1,5 +1,6 @@
-/* Latents to rows: y = gain (sum_i f_i d_i + b_dec) + shift + W_skip x. The sum begins at +0 and goes
- * over ascending ids, product and addition rounded apart; then b_dec, gain, shift, skip are applied. */
+/* Latents to rows: y = gain (sum_i f_i d_i + b_dec) + shift + W_skip x. The sum begins at +0 and
+ * goes over ascending ids, product and addition rounded apart; then come b_dec, gain, shift and the
+ * skip connection. */
 #include "coder.h"
 
 #include "arena.h"

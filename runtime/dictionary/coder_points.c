@@ -2,7 +2,7 @@
  *
  *   blocks.3.hook_resid_post   our name, docs/hooks.md
  *   blocks.3.mlp.hook_in       the MLP's input: gamma x + beta of ln2.hook_normalized
- *   layers.3, layers.3.mlp     a module of GPTNeoXModel: its output, or for a transcoder both ends */
+ *   layers.3, layers.3.mlp     a module of GPTNeoXModel: its output, of a transcoder both ends */
 #include "coder_config.h"
 
 #include "psc_hooks.h"

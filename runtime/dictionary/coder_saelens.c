@@ -1,5 +1,5 @@
 /* cfg.json as SAELens writes it. Since version 6 the hook is in `metadata` and the activation in
- * `architecture`; before, both are at the top, and older names are hook_point, activation_fn_str. */
+ * `architecture`; before, both are at the top, with older names hook_point, activation_fn_str. */
 #include "coder_reader.h"
 
 #include <stdio.h>

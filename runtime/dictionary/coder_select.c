@@ -4,7 +4,7 @@
  *   TOPK, ABSTOPK    the k best by value (by size), ties to the lower id
  *
  * A list of top-k takes what is above its bound. With 2k entries it is cut to its k best, and the
- * least of these is the new bound: a later equal value has a higher id. So a row costs a few entries
+ * least of these is the new bound: a later equal value has a higher id. So a row costs few entries
  * more than k, and the set is the same for any pieces. */
 #include "coder.h"
 

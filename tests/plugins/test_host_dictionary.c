@@ -1,5 +1,5 @@
-/* Sparse dictionaries through the host: what a plugin gets equals the coder's own to the bit; what the
- * host refuses, each in one sentence that names the plugin and the call. */
+/* Sparse dictionaries through the host: what a plugin gets equals the coder's own to the bit; what
+ * the host refuses, each in one sentence that names the plugin and the call. */
 #include "coder.h"
 #include "plugin_fixture.h"
 

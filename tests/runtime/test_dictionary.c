@@ -1,6 +1,6 @@
 /* Dictionaries against the libraries that publish them: latents and reconstructions of every kind
- * and layout (tests/tools/make_sae_golden.py), the same bits for any tile, stride, ISA and number of
- * threads, and ties. What is refused: test_dictionary_refusals. */
+ * and layout (tests/tools/make_sae_golden.py), the same bits for any tile, stride, ISA and count
+ * of threads, and ties. What is refused: test_dictionary_refusals. */
 #include "coder.h"
 #include "golden.h"
 #include "kernels.h"

@@ -155,7 +155,7 @@ Test(dictionary_refusals, tensors) {
     refused("d", "sae_weights.safetensors");
 }
 
-/* Each tensor of a good folder in turn holds a NaN, then an infinite number; then the file is cut. */
+/* Each tensor of a good folder in turn holds a NaN, then infinity; then the file is cut. */
 static void damage(const char *source, const char *file) {
     char *cfg = NULL, *bytes = NULL;
     char path[600], name[100], kept[4];
