@@ -1,5 +1,6 @@
 /* The plugin sae against the libraries' latents and rows (tests/tools/make_sae_golden.py) and
- * float64: of a text, losses against edited runs, over documents; bits; merged states; what it refuses. */
+ * float64: of a text, losses against edited runs, over documents; bits; merged states; what it
+ * refuses. */
 #include "ln_mlp_fixture.h"
 #include "psc_corpus.h"
 
