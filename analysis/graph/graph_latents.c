@@ -39,7 +39,7 @@ static int check(const graph_transcoder *t, const char *path) {
                     d->in_layer == d->out_layer;
     if (!d->is_transcoder || !mlp)
         return s->host->fail(s->context,
-            "sae=%.200s is no transcoder of an MLP: it reads %s and writes %s; latents in a graph "
+            "sae=%.200s is not a transcoder of an MLP: it reads %s and writes %s; latents in a graph "
             "replace an MLP",
             path, d->in_name, d->out_name);
     if (d->normalizes || d->kind == PSC_DICTIONARY_ABSTOPK)
@@ -86,7 +86,7 @@ int graph_latents_open(graph_state *s) {
         memcpy(path, p, n);
         if (n == 0 || (p[n] && !p[n + 1]))
             return s->host->fail(
-                s->context, "sae=%.200s names no folder %s +", s->sae, n == 0 ? "before" : "after");
+                s->context, "sae=%.200s has no folder %s +", s->sae, n == 0 ? "before" : "after");
         if (open_one(s, path)) return -1;
         p += n + (p[n] == '+');
     }

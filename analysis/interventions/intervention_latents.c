@@ -1,5 +1,5 @@
-/* Edits of latents. A dictionary writes a row as x = gain (sum_i f_i d_i + b_dec) + shift + error; a
- * transcoder its out point's row, from the f of the in point. An edit changes some f_i and nothing
+/* Edits of latents. A dictionary writes a row as x = gain (sum_i f_i d_i + b_dec) + shift + error;
+ * a transcoder its out point's row, from the f of the in point. An edit changes some f_i and nothing
  * else, so the error stays:
  *
  *   ablate f'_i = 0    scale f'_i = alpha f_i    x <- x + gain sum_i (f'_i - f_i) d_i
@@ -34,8 +34,8 @@ struct intervention_latents {
 
 /* --- names ----------------------------------------------------------------------------------- */
 
-/* Reads "L3F12", "L*F12" or "F12" up to '+' or the end; null if the text has another form. *layer is
- * -1 where none is named. */
+/* Reads "L3F12", "L*F12" or "F12" up to '+' or the end; null if the text has another form. *layer
+ * is -1 where none is named. */
 static const char *take_latent(const char *text, int32_t *layer, int32_t *latent) {
     char *end = NULL;
     *layer = -1;

@@ -11,7 +11,7 @@
 int intervention_names_latents(const char *at);
 /* In open, when sae= is given: reads the dictionary, the latents of at= and their decoder rows. */
 int intervention_latents_open(intervention *self);
-/* In run_begin of a run that is edited: the editor, and of a transcoder the observer of its input. */
+/* In run_begin of an edited run: the editor, and of a transcoder the observer of its input. */
 int intervention_latents_subscribe(intervention *self);
 
 #endif

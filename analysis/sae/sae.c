@@ -85,7 +85,7 @@ static int find_affine(sae_state *s) {
 static int open_shares(sae_state *s) {
     if (!s->shared) return 0;
     if (s->corpus)
-        return s->host->fail(s->context, "shares=yes is of a text; over a corpus leave it out");
+        return s->host->fail(s->context, "shares=yes needs a text; leave it out over a corpus");
     s->shares = (sae_shares){.context = s->context,
         .host = s->host,
         .handle = s->handle,

@@ -8,64 +8,16 @@
 
 enum { KEPT = 40 };
 
-static psc_session *graphed(psc_model *model, const char *options, const fixture_run *how) {
-    psc_session *session = must_session(model, how->isa, how->threads, how->chunk);
-    cr_assert_eq(psc_session_plugin(session, "graph", options, &error), PSC_OK, "%s: %s", options,
-        error.message);
-    cr_assert_eq(psc_session_target(session, "#5", &error), PSC_OK, "%s", error.message);
-    cr_assert_eq(try_run(session), PSC_OK, "%s", error.message);
-    return session;
-}
-
-static double at(const psc_session *session, const char *name, int64_t i) {
-    const psc_array array = must_array(session, name);
-    return array_at(&array, i);
-}
-
 static const psc_tensor *find(const psc_tensors *golden, const char *level, const char *what) {
     char name[32];
     snprintf(name, sizeof name, "%s:%s", level, what);
     return golden_find(golden, name);
 }
 
-/* Equal flows may swap positions in f32, so nodes are looked up. */
-static int golden_node(const psc_session *session, int node, const psc_tensor *which) {
-    static const char *const fields[] = {
-        "graph.node_kind", "graph.node_layer", "graph.node_index", "graph.node_row"};
-    for (int i = 0; i < KEPT; i++) {
-        int same = 1;
-        for (int f = 0; f < 4; f++)
-            same &= at(session, fields[f], node) == tensor_at(which, 4 * i + f);
-        if (same) return i;
-    }
-    return -1;
-}
-
-static void check_level(const psc_session *session, const psc_tensors *golden, const char *level) {
-    const psc_tensor *flow = find(golden, level, "flow"), *which = find(golden, level, "which");
-    const psc_tensor *links = find(golden, level, "links");
-    int place[KEPT];
-    double got[KEPT][KEPT] = {{0}}, worst = 0.0;
-    const int n = (int)must_array(session, "graph.node_flow").shape[0]; /* none has flow 0 */
-    cr_assert_gt(n, 25);
-    for (int i = 0; i < n; i++) {
-        place[i] = golden_node(session, i, which);
-        if (place[i] < 0 && i > KEPT - 3) continue; /* the last positions may go to an equal flow */
-        cr_assert_geq(place[i], 0, "%s node %d", level, i);
-        worst = fmax(worst, fabs(at(session, "graph.node_flow", i) - tensor_at(flow, place[i])));
-    }
-    const psc_array weight = must_array(session, "graph.link_weight");
-    for (int64_t i = 0; i < weight.shape[0]; i++) {
-        const int s = place[(int)at(session, "graph.link_source", i)];
-        const int t = place[(int)at(session, "graph.link_target", i)];
-        if (s >= 0 && t >= 0) got[s][t] = array_at(&weight, i);
-    }
-    for (int i = 0; i < KEPT; i++)
-        for (int j = 0; j < KEPT; j++) {
-            const double want = tensor_at(links, i * KEPT + j);
-            if (got[i][j] == 0.0 && i > KEPT - 3) continue;
-            worst = fmax(worst, fabs(got[i][j] - want));
-        }
+static void check_level(const psc_session *session, const psc_tensors *tensors, const char *level) {
+    const golden_graph golden = {find(tensors, level, "flow"), find(tensors, level, "which"),
+        find(tensors, level, "links"), KEPT};
+    const double worst = worst_of_graph(session, &golden);
     if (getenv("PSC_TEST_VERBOSE")) fprintf(stderr, "%s: %.1e\n", level, worst);
     cr_assert(worst < 2e-5, "%s: %g", level, worst);
 }
@@ -103,17 +55,7 @@ Test(graph, conserves_at_every_node) {
             psc_model *model = must_model(golden_path(names[m], NULL));
             psc_session *session = graphed(model,
                 neurons ? "threshold=0,nodes=2000,level=neuron" : "threshold=0,nodes=2000", &how);
-            const psc_array flows = must_array(session, "graph.node_flow");
-            for (int64_t i = 0; i < flows.shape[0]; i++) {
-                const double flow = array_at(&flows, i), bound = 1e-5 * (1 + 20 * fabs(flow));
-                const double in =
-                    at(session, "graph.node_bias", i) + at(session, "graph.node_in", i);
-                cr_assert(fabs(in - flow) < bound, "%s: in %g, flow %g", names[m], in, flow);
-                const double out = at(session, "graph.node_out", i);
-                cr_assert(
-                    i == 0 || fabs(out - flow) < bound, "%s: out %g, flow %g", names[m], out, flow);
-                cr_assert(at(session, "graph.node_error", i) < 1e-5);
-            }
+            assert_conserves(session, names[m]);
             psc_session_close(&session);
             psc_model_close(&model);
         }
