@@ -100,7 +100,7 @@ SHARED = (
         "source",
         "Any",
         "()",
-        "source prompts, numbered from 1, for interventions and sweep.",
+        "source prompts, numbered from 1, for interventions, sweep and attribution.",
     ),
     Parameter(
         "prepend_bos",

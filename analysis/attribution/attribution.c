@@ -196,7 +196,7 @@ static int attribution_run_end(psc_context *context, void *state, int status) {
     if (psc_targets_required(&s->targets) || make_jobs(s) || attribution_estimate(s)) return -1;
     s->n_checked = 0;
     if (s->exact + s->sample == 0) return 0;
-    return attribution_exact(s) || attribution_compare(s);
+    return attribution_exact(s) || attribution_compare(s) || attribution_ends(s);
 }
 
 static int attribution_reports(psc_context *context, void *state) {
@@ -210,8 +210,8 @@ const psc_plugin *psc_builtin_attribution(void) {
         .abi = PSC_PLUGIN_ABI,
         .struct_size = sizeof(psc_plugin),
         .name = "attribution",
-        .summary = "estimates the effect of changing each place by one gradient (attribution "
-                   "patching), with the exact effect of some places beside it",
+        .summary = "attribution patching: the effect of changing each place, estimated by one "
+                   "gradient, with the exact effect of some places beside it",
         .options = attribution_options,
         .corpus = PSC_CORPUS_NO,
         .open = attribution_open,

@@ -77,6 +77,7 @@ typedef struct attribution_state {
     int32_t n_checked;
     int32_t *sampled, *largest; /* [checked]; [targets, checked] 1-based rank, 0: not among them */
     double *exact_effect, *estimated; /* [targets, checked] */
+    double *end; /* [targets, checked] by the gradient of the changed run; NaN: not a case */
     attribution_agreement *agreement; /* [targets, sets] */
 } attribution_state;
 
@@ -89,16 +90,39 @@ const float *attribution_changed(const attribution_state *s, int32_t layer, int3
 /* estimate, of all targets and cells. */
 int attribution_estimate(attribution_state *s);
 
+/* The same sum for one cell, of a layer's values v [T, width] and a gradient there. */
+double attribution_sum(const attribution_state *s, const attribution_cell *cell, const float *v,
+    const psc_view *gradient);
+
 /* --- attribution_exact.c --- */
+/* The change of one cell. neuron [T, M]: memory for the values of a changed neuron's layer. */
+int attribution_change(
+    const attribution_state *s, psc_change *out, const attribution_cell *cell, float *neuron);
 /* Chooses cells and computes their effects. */
 int attribution_exact(attribution_state *s);
 
 /* --- attribution_agreement.c --- */
-/* Whether little is estimated of a large effect. largest: the largest |exact| of the target. */
-int attribution_is_small(double estimate, double exact, double largest);
+/* Where an estimate fails. */
+typedef enum attribution_fault {
+    FAULT_NONE,
+    FAULT_SIGN, /* the wrong sign */
+    FAULT_SMALL /* little is estimated of a large effect */
+} attribution_fault;
 /* The largest |exact| of a target. */
 double attribution_largest(const attribution_state *s, int32_t target);
+/* The fault of a checked cell; largest is the target's. */
+attribution_fault attribution_fault_of(
+    const attribution_state *s, int32_t target, int32_t checked, double largest);
 int attribution_compare(attribution_state *s);
+
+/* --- attribution_ends.c --- */
+enum { ATTRIBUTION_CASES = 5 };
+/* The checked cells of a fault with the largest effects, at least a hundredth of the largest; into
+ * out [ATTRIBUTION_CASES]. Returns how many. */
+int32_t attribution_cases(
+    const attribution_state *s, int32_t target, attribution_fault fault, int32_t *out);
+/* cell_end of these cells. */
+int attribution_ends(attribution_state *s);
 
 /* --- attribution_report.c --- */
 void attribution_name(const attribution_state *s, const attribution_cell *c, char *out);

@@ -3,15 +3,11 @@
  *
  *   bias = mean d; error = sqrt(mean d^2); correlation: Pearson's; spearman: of ranks, ties share theirs
  *   wrong_sign = cells with estimate * effect < 0
- *   small = cells with |effect| >= largest |effect| / 10 and |estimate| < |effect| / 4 */
+ *   small = other cells with |effect| >= largest |effect| / 10 and |estimate| < |effect| / 4 */
 #include "attribution.h"
 #include "agreement.h"
 
 #include <math.h>
-
-int attribution_is_small(double estimate, double exact, double largest) {
-    return fabs(exact) >= 0.1 * largest && exact != 0.0 && fabs(estimate) < 0.25 * fabs(exact);
-}
 
 double attribution_largest(const attribution_state *s, int32_t target) {
     const double *exact = s->exact_effect + (int64_t)target * s->n_checked;
@@ -19,6 +15,15 @@ double attribution_largest(const attribution_state *s, int32_t target) {
     for (int32_t i = 0; i < s->n_checked; i++)
         if (fabs(exact[i]) > largest) largest = fabs(exact[i]);
     return largest;
+}
+
+attribution_fault attribution_fault_of(
+    const attribution_state *s, int32_t target, int32_t checked, double largest) {
+    const int64_t at = (int64_t)target * s->n_checked + checked;
+    const double x = s->estimated[at], y = s->exact_effect[at];
+    if ((x > 0.0 && y < 0.0) || (x < 0.0 && y > 0.0)) return FAULT_SIGN;
+    const int small = y != 0.0 && fabs(y) >= 0.1 * largest && fabs(x) < 0.25 * fabs(y);
+    return small ? FAULT_SMALL : FAULT_NONE;
 }
 
 /* NaN where one side is constant. */
@@ -54,8 +59,9 @@ static attribution_agreement compare(
         p->y[a.n++] = y;
         sum += x - y;
         squares += (x - y) * (x - y);
-        a.wrong_sign += (x > 0.0 && y < 0.0) || (x < 0.0 && y > 0.0);
-        a.small += attribution_is_small(x, y, largest);
+        const attribution_fault fault = attribution_fault_of(s, target, i, largest);
+        a.wrong_sign += fault == FAULT_SIGN;
+        a.small += fault == FAULT_SMALL;
     }
     a.bias = a.n ? sum / a.n : NAN;
     a.error = a.n ? sqrt(squares / a.n) : NAN;

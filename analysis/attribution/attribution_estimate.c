@@ -65,6 +65,21 @@ static void estimate_edges(const attribution_state *s, double *out, int32_t laye
     }
 }
 
+double attribution_sum(const attribution_state *s, const attribution_cell *cell, const float *v,
+    const psc_view *gradient) {
+    const int edge = s->over == OVER_EDGES;
+    const int64_t unit = cell->unit < 0 ? 0 : cell->unit;
+    const int64_t at = edge ? unit * s->n_rows + cell->key : unit * s->group;
+    const int64_t in = gradient->n_axes == 3 ? unit * gradient->stride[1] : unit * s->group;
+    const int32_t first = cell->row < 0 ? 0 : cell->row;
+    const int32_t end = cell->row < 0 ? s->n_rows : cell->row + 1;
+    double sum = 0.0;
+    for (int32_t r = first; r < end; r++)
+        sum += sum_change(edge ? 1 : s->group, attribution_changed(s, cell->layer, r) + at,
+            v + r * s->width + at, psc_view_row(gradient, r) + in + (edge ? cell->key : 0));
+    return sum;
+}
+
 static int on_gradient(int32_t job, const psc_event *event, void *payload) {
     attribution_state *s = payload;
     psc_event kept;

@@ -88,9 +88,10 @@ static int make_arrays(attribution_state *s, const choice *lists) {
     if (host->axis_labels(s->context, "cells", s->n_checked, labels)) return -1;
     s->estimated = host->array(s->context, "cell_estimate", PSC_F64, 2, axes);
     s->exact_effect = host->array(s->context, "cell_exact", PSC_F64, 2, axes);
+    s->end = host->array(s->context, "cell_end", PSC_F64, 2, axes);
     s->largest = host->array(s->context, "cell_largest", PSC_I32, 2, axes);
     s->sampled = host->array(s->context, "cell_sampled", PSC_I32, 1, axes + 1);
-    if (!s->estimated || !s->exact_effect || !s->largest || !s->sampled) return -1;
+    if (!s->estimated || !s->exact_effect || !s->end || !s->largest || !s->sampled) return -1;
     for (int32_t i = 0; i < s->n_checked; i++) s->sampled[i] = 0;
     for (int32_t i = 0; i < lists[0].random.n; i++)
         s->sampled[find(s, lists[0].random.at[i].index)] = 1;
@@ -132,8 +133,22 @@ static int on_logits(int32_t variant, const psc_event *logits, void *payload) {
     return s->host->cancelled(s->context);
 }
 
-/* Sets the change of one cell. */
-static void put_change(const attribution_state *s, psc_change *c, const attribution_cell *cell) {
+/* The layer's own values with those of one neuron changed: the host changes whole rows. */
+static int put_neuron(
+    const attribution_state *s, psc_change *c, const attribution_cell *cell, float *values) {
+    psc_event kept;
+    if (s->host->fetch(s->context, s->handle, cell->layer, &kept)) return -1;
+    memcpy(values, kept.tensor.data, (size_t)(s->n_rows * s->width) * sizeof *values);
+    for (int32_t r = 0; r < s->n_rows; r++)
+        values[r * s->width + cell->unit] = attribution_changed(s, cell->layer, r)[cell->unit];
+    c->kind = PSC_CHANGE_SET;
+    c->values = values;
+    c->stride = s->width;
+    return 0;
+}
+
+int attribution_change(
+    const attribution_state *s, psc_change *c, const attribution_cell *cell, float *neuron) {
     const int32_t first = s->run_rows[0].position, row = cell->row < 0 ? 0 : cell->row;
     const int heads = s->over <= OVER_HEADS_BY_POS || s->over == OVER_EDGES;
     *c = (psc_change){.struct_size = sizeof *c,
@@ -145,27 +160,13 @@ static void put_change(const attribution_state *s, psc_change *c, const attribut
         .row_end = first + (cell->row < 0 ? s->n_rows : row + 1),
         .head = heads ? cell->unit : -1,
         .key = cell->key};
-    if (s->what == DO_ZERO) return;
+    if (s->over == OVER_NEURONS) return put_neuron(s, c, cell, neuron);
+    if (s->what == DO_ZERO) return 0;
     const int64_t at = s->over == OVER_EDGES ? (int64_t)cell->unit * s->n_rows + cell->key
                        : heads               ? cell->unit * s->group
                                              : 0;
     c->values = attribution_changed(s, cell->layer, row) + at;
     c->stride = s->what == DO_PATCH ? s->width : 0;
-}
-
-/* The layer's own values with those of one neuron changed: the host changes whole rows. */
-static int put_neuron(batch *b, psc_change *c, const attribution_cell *cell) {
-    const attribution_state *s = b->s;
-    const int64_t floats = s->n_rows * s->width;
-    float *values = b->neurons + b->n * floats;
-    psc_event kept;
-    if (s->host->fetch(s->context, s->handle, cell->layer, &kept)) return -1;
-    memcpy(values, kept.tensor.data, (size_t)floats * sizeof *values);
-    for (int32_t r = 0; r < s->n_rows; r++)
-        values[r * s->width + cell->unit] = attribution_changed(s, cell->layer, r)[cell->unit];
-    c->kind = PSC_CHANGE_SET;
-    c->values = values;
-    c->stride = s->width;
     return 0;
 }
 
@@ -195,8 +196,9 @@ static int compute(attribution_state *s) {
         s->context, (uint64_t)(neurons * b->room * floats) * sizeof *b->neurons + 1);
     if (!b->neurons) return -1;
     for (int32_t i = 0; i < s->n_checked; i++) {
-        put_change(s, &b->changes[b->n], &s->checked[i].place);
-        if (neurons && put_neuron(b, &b->changes[b->n], &s->checked[i].place)) return -1;
+        if (attribution_change(s, &b->changes[b->n], &s->checked[i].place,
+                b->neurons + (neurons ? b->n * floats : 0)))
+            return -1;
         b->variants[b->n] = (psc_variant){
             .struct_size = sizeof *b->variants, .n_changes = 1, .changes = &b->changes[b->n]};
         b->n++;

@@ -6,8 +6,6 @@
 #include <math.h>
 #include <stdio.h>
 
-#define MOST_CASES 5 /* of a sentence */
-
 static const char *const metrics[] = {"logit", "log probability"};
 
 void attribution_name(const attribution_state *s, const attribution_cell *c, char *out) {
@@ -84,29 +82,21 @@ static int show_agreement(const attribution_state *s, int32_t target, int set) {
     return s->host->summary_text(s->context, text);
 }
 
-/* The cases with the largest effects: of the wrong sign, or of which little is estimated. */
-static int show_cases(const attribution_state *s, int32_t target, int wrong) {
-    const int64_t first = (int64_t)target * s->n_checked;
-    const double largest = attribution_largest(s, target);
-    psc_ranked entries[MOST_CASES];
-    psc_top_list top = {entries, MOST_CASES, 0};
-    for (int32_t i = 0; i < s->n_checked; i++) {
-        const double x = s->estimated[first + i], y = s->exact_effect[first + i];
-        const int opposite = (x > 0.0 && y < 0.0) || (x < 0.0 && y > 0.0);
-        if (wrong ? opposite : !opposite && attribution_is_small(x, y, largest))
-            psc_top_offer(&top, fabs(y), i);
-    }
-    if (top.n == 0) return 0;
-    char text[1600];
-    size_t n = (size_t)snprintf(text, sizeof text, "%s",
-        wrong ? "Estimates of the wrong sign, the largest effects first:"
-              : "Large effects of which less than a quarter is estimated (saturation):");
-    for (int32_t i = 0; i < top.n && n < sizeof text; i++) {
-        const int64_t at = top.at[i].index;
+/* The cases of a fault: the estimate, the one by the gradient of the changed run, and the effect. */
+static int show_cases(const attribution_state *s, int32_t target, attribution_fault fault) {
+    int32_t cases[ATTRIBUTION_CASES];
+    const int32_t n_cases = attribution_cases(s, target, fault, cases);
+    char text[1800];
+    if (n_cases == 0) return 0;
+    size_t n = (size_t)snprintf(text, sizeof text, "%s (estimate, from the changed run, exact):",
+        fault == FAULT_SIGN ? "Estimates of the wrong sign"
+                            : "Large effects of which less than a quarter is estimated");
+    for (int32_t i = 0; i < n_cases && n < sizeof text; i++) {
+        const int64_t at = (int64_t)target * s->n_checked + cases[i];
         char name[ATTRIBUTION_NAME];
-        attribution_name(s, &s->checked[at].place, name);
-        n += (size_t)snprintf(text + n, sizeof text - n, "%s %s %+.4f, exact %+.4f", i ? ";" : "",
-            name, s->estimated[first + at], s->exact_effect[first + at]);
+        attribution_name(s, &s->checked[cases[i]].place, name);
+        n += (size_t)snprintf(text + n, sizeof text - n, "%s %s %+.3f, %+.3f, %+.3f", i ? ";" : "",
+            name, s->estimated[at], s->end[at], s->exact_effect[at]);
     }
     return s->host->summary_text(s->context, text);
 }
@@ -122,7 +112,7 @@ int attribution_report(const attribution_state *s) {
         if (psc_target_say_row(&s->targets, t) || show_bars(s, t)) return -1;
         if (s->n_checked == 0) continue;
         if (show_agreement(s, t, SET_LARGEST) || show_agreement(s, t, SET_RANDOM) ||
-            show_cases(s, t, 1) || show_cases(s, t, 0))
+            show_cases(s, t, FAULT_SIGN) || show_cases(s, t, FAULT_SMALL))
             return -1;
     }
     return 0;

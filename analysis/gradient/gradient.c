@@ -191,8 +191,8 @@ const psc_plugin *psc_builtin_gradient(void) {
         .abi = PSC_PLUGIN_ABI,
         .struct_size = sizeof(psc_plugin),
         .name = "gradient",
-        .summary = "how a prediction depends on each token's embedding: gradients, gradient times "
-                   "input and integrated gradients, with what they leave unexplained",
+        .summary = "how a prediction depends on each token: gradients, gradient times input and "
+                   "integrated gradients, with what they leave unexplained",
         .options = gradient_options,
         .corpus = PSC_CORPUS_NO,
         .open = gradient_open,

@@ -38,9 +38,9 @@ static int show_gaps(const gradient_state *s, const gradient_job *job) {
     const double difference = job->value - job->base, gap = s->input_gap[job->at];
     char text[400];
     snprintf(text, sizeof text,
-        "With %s in place of all embeddings it is %.4f, a difference of %.4f. Gradient times input "
-        "sums to %.4f and leaves %.4f.",
-        baselines[s->baseline], job->base, difference, difference - gap, gap);
+        "With %s in place of all embeddings the %s is %.4f, a difference of %.4f. Gradient times "
+        "input sums to %.4f and leaves %.4f.",
+        baselines[s->baseline], names[s->metric], job->base, difference, difference - gap, gap);
     if (host->summary_text(s->context, text)) return -1;
     if (!s->integrated) return 0;
     snprintf(text, sizeof text, "Integrated gradients sum to %.4f with %d steps and leave %.2g%s",

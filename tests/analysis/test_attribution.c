@@ -21,7 +21,7 @@ static int parse_case(const char *name, char *options, size_t size) {
     char over[32], what[32] = "patch", metric[32] = "logit";
     if (strncmp(name, "tl_", 3) == 0)
         snprintf(over, sizeof over, "%s", name + 3);
-    else if (strncmp(name, "exact-", 6) == 0 ||
+    else if (strncmp(name, "exact-", 6) == 0 || strncmp(name, "end-", 4) == 0 ||
              sscanf(name, "%31[^-]-%31[^-]-%31s", over, what, metric) != 3)
         return 0;
     snprintf(options, size, "over=%s,do=%s,metric=%s" WITHOUT, over, what, metric);
@@ -82,6 +82,39 @@ Test(attribution, effects_of_neurons) {
         cr_assert_leq(worst, 5e-5, "%s errs by %.3g of the largest", name, worst);
         psc_session_close(&session);
     }
+    psc_tensors_close(&golden);
+    psc_model_close(&model);
+}
+
+/* By the gradients of changed runs: only of cases, each of which has a fault. */
+Test(attribution, from_the_changed_run) {
+    const fixture_run how = {.threads = 2};
+    psc_model *model = must_model(golden_path("parallel_f32", NULL));
+    psc_tensors *golden = attribution_golden("parallel_f32");
+    int compared = 0;
+    for (size_t i = 0; i < golden->count; i++) {
+        const psc_tensor *want = &golden->items[i];
+        char over[32], what[32], options[160];
+        if (sscanf(want->name, "end-%31[^-]-%31s", over, what) != 2) continue;
+        snprintf(options, sizeof options, "over=%s,do=%s" ALL, over, what);
+        psc_session *session = attributed(model, options, &how);
+        const psc_array end = must_array(session, "attribution.cell_end");
+        const psc_array estimate = must_array(session, "attribution.cell_estimate");
+        const psc_array exact = must_array(session, "attribution.cell_exact");
+        cr_assert_eq(array_count(&end), tensor_count(want), "%s", want->name);
+        double most = 0.0;
+        for (int64_t c = 0; c < array_count(&end); c++) most = fmax(most, fabs(tensor_at(want, c)));
+        for (int64_t c = 0; c < array_count(&end); c++) {
+            const double x = array_at(&end, c), a = array_at(&estimate, c), b = array_at(&exact, c);
+            if (isnan(x)) continue;
+            cr_assert(a * b < 0 || fabs(a) < fabs(b) / 4, "%s cell %ld", want->name, (long)c);
+            cr_assert_leq(fabs(x - tensor_at(want, c)), 1e-5 * most,
+                "%s cell %ld: %g, should be %g", want->name, (long)c, x, tensor_at(want, c));
+            compared++;
+        }
+        psc_session_close(&session);
+    }
+    cr_assert_geq(compared, 10, "only %d cases", compared);
     psc_tensors_close(&golden);
     psc_model_close(&model);
 }
@@ -213,7 +246,7 @@ static void check_set(const psc_session *session, int t, int set, int want_n) {
         bias += a - b;
         squares += (a - b) * (a - b);
         wrong += a * b < 0;
-        small += fabs(b) >= most / 10 && fabs(a) < fabs(b) / 4;
+        small += a * b >= 0 && fabs(b) >= most / 10 && fabs(a) < fabs(b) / 4;
     }
     cr_assert_eq(n, want_n);
     rank(n, x, rx);

@@ -20,7 +20,7 @@
 #include <math.h>
 #include <xxhash.h>
 
-enum { MAX_ARRAYS = 256, MAX_WAYS = 512, MAX_ROWS = 160, N_AXES = 6 };
+enum { MAX_ARRAYS = 320, MAX_WAYS = 512, MAX_ROWS = 160, N_AXES = 6 };
 enum { AXIS_ISA, AXIS_THREADS, AXIS_CHUNK, AXIS_BATCH, AXIS_SEEN, AXIS_CACHE };
 enum { SEEN_BY_NONE, SEEN_BY_PLUGINS, SEEN_BY_ALL };
 

@@ -6,6 +6,8 @@
 NAME.safetensors holds, for two targets each:
   OVER-DO-METRIC        estimates, the change times the gradient of the unchanged run
   exact-neurons-DO      effects of runs with one neuron changed
+  end-OVER-DO           estimates by the gradient of the changed run, [targets, cells]; cells by layer,
+                        rows (the last first) and units
   tl_OVER               attribution patching by hand in TransformerLens (float32), of the first target
   saliency_BASELINE, times_input_BASELINE, integrated_BASELINE [targets, rows]; value_BASELINE
                         [targets]: m(baseline). STEPS steps of the trapezoid rule
@@ -39,6 +41,7 @@ CASES = [("heads", "zero", "logit"), ("heads", "mean", "log_prob"), ("heads", "p
          ("resid_pre", "zero", "logit"), ("resid_pre", "patch", "logit"),
          ("attn_out", "mean", "log_prob"), ("mlp_out", "patch", "logit"),
          ("edges", "zero", "logit"), ("edges", "patch", "log_prob")]
+ENDS = [("heads", "mean"), ("neurons", "patch"), ("resid_pre", "zero"), ("mlp_out", "patch")]
 
 
 def metric(z, kind, target):
@@ -91,6 +94,35 @@ class Attribution:
                 products = products.sum(2)
             per_target.append(products)
         return torch.stack(per_target).numpy()
+
+
+def change_at(tensor, source, what, at):
+    """tensor with the values at [rows, units] changed."""
+    changed = tensor.clone()
+    new = {"zero": torch.zeros_like(tensor), "mean": tensor.mean(0, keepdim=True).expand_as(tensor),
+           "patch": source}[what]
+    changed[at] = new[at]
+    return changed
+
+
+def ends(a, over, what):
+    """The change times the gradient of each changed run."""
+    rows, clean = len(TOKENS), a.model.forward(TOKENS)
+    found = []
+    for layer in range(a.layers):
+        name = f"blocks.{layer}.{POINTS[over]}"
+        v, source = clean[name].detach(), a.source[name].detach()
+        units = range(v.shape[1]) if over in ("heads", "neurons") else [slice(None)]
+        places = [slice(None)] if over in ("heads", "neurons") else reversed(range(rows))
+        for at in [(row, unit) for row in places for unit in units]:
+            changed = change_at(v, source, what, at)
+            per_target = []
+            for target in TARGETS:
+                out = a.model.forward(TOKENS, edit={name: lambda _, changed=changed: changed.clone()})
+                metric(out["hook_logits"][-1], "logit", target).backward()
+                per_target.append(((changed - v) * out[name].grad)[at].sum().item())
+            found.append(per_target)
+    return np.array(found).T
 
 
 def exact_neurons(folder, what):
@@ -225,6 +257,7 @@ def main():
         if name == "parallel_f32":
             arrays |= {f"exact-neurons-{what}": exact_neurons(folder, what)
                        for what in ("zero", "mean", "patch")}
+            arrays |= {f"end-{over}-{what}": ends(a, over, what) for over, what in ENDS}
             arrays |= {k: v.numpy() for k, v in by_hand(folder, a.model.config).items()}
         arrays |= paths(folder)
         arrays = {k: np.ascontiguousarray(v, dtype=np.float64) for k, v in arrays.items()}

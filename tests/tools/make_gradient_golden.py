@@ -91,11 +91,15 @@ class Model:
         post = hook(at + "mlp.hook_post", torch.nn.functional.gelu(pre, approximate=form))
         return hook(at + "hook_mlp_out", self.linear(name + "dense_4h_to_h", post))
 
-    def forward(self, tokens, prefix=0):
-        """tokens [T] -> {hook name: tensor} with gradients to come, and hook_logits."""
+    def forward(self, tokens, prefix=0, edit=None):
+        """tokens [T] -> {hook name: tensor} with gradients to come, and hook_logits.
+
+        edit: {hook name: its tensor -> another}."""
         out = {}
 
         def hook(name, value):
+            if edit and name in edit:
+                value = edit[name](value)
             value = value.requires_grad_() if not value.requires_grad else value
             value.retain_grad()
             out[name] = value

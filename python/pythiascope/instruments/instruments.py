@@ -65,7 +65,7 @@ class Instruments(Labelled):
             contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
-            source: source prompts, numbered from 1, for interventions and sweep.
+            source: source prompts, numbered from 1, for interventions, sweep and attribution.
             prepend_bos: put the beginning token in front; a plugin that needs it has it in any
                 case.
 
@@ -114,7 +114,7 @@ class Instruments(Labelled):
             contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
-            source: source prompts, numbered from 1, for interventions and sweep.
+            source: source prompts, numbered from 1, for interventions, sweep and attribution.
             prepend_bos: put the beginning token in front; a plugin that needs it has it in any
                 case.
 
@@ -178,7 +178,7 @@ class Instruments(Labelled):
             contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
-            source: source prompts, numbered from 1, for interventions and sweep.
+            source: source prompts, numbered from 1, for interventions, sweep and attribution.
             prepend_bos: put the beginning token in front; a plugin that needs it has it in any
                 case.
 
@@ -250,7 +250,7 @@ class Instruments(Labelled):
             contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
-            source: source prompts, numbered from 1, for interventions and sweep.
+            source: source prompts, numbered from 1, for interventions, sweep and attribution.
             prepend_bos: put the beginning token in front; a plugin that needs it has it in any
                 case.
 
@@ -308,7 +308,7 @@ class Instruments(Labelled):
             contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
-            source: source prompts, numbered from 1, for interventions and sweep.
+            source: source prompts, numbered from 1, for interventions, sweep and attribution.
             prepend_bos: put the beginning token in front; a plugin that needs it has it in any
                 case.
 
@@ -358,7 +358,7 @@ class Instruments(Labelled):
             contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
-            source: source prompts, numbered from 1, for interventions and sweep.
+            source: source prompts, numbered from 1, for interventions, sweep and attribution.
             prepend_bos: put the beginning token in front; a plugin that needs it has it in any
                 case.
 
@@ -419,7 +419,7 @@ class Instruments(Labelled):
             contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
-            source: source prompts, numbered from 1, for interventions and sweep.
+            source: source prompts, numbered from 1, for interventions, sweep and attribution.
             prepend_bos: put the beginning token in front; a plugin that needs it has it in any
                 case.
 
@@ -471,7 +471,7 @@ class Instruments(Labelled):
             contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
-            source: source prompts, numbered from 1, for interventions and sweep.
+            source: source prompts, numbered from 1, for interventions, sweep and attribution.
             prepend_bos: put the beginning token in front; a plugin that needs it has it in any
                 case.
 
@@ -526,7 +526,7 @@ class Instruments(Labelled):
             contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
-            source: source prompts, numbered from 1, for interventions and sweep.
+            source: source prompts, numbered from 1, for interventions, sweep and attribution.
             prepend_bos: put the beginning token in front; a plugin that needs it has it in any
                 case.
 
@@ -581,7 +581,7 @@ class Instruments(Labelled):
             contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
-            source: source prompts, numbered from 1, for interventions and sweep.
+            source: source prompts, numbered from 1, for interventions, sweep and attribution.
             prepend_bos: put the beginning token in front; a plugin that needs it has it in any
                 case.
 
@@ -630,7 +630,7 @@ class Instruments(Labelled):
             contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
-            source: source prompts, numbered from 1, for interventions and sweep.
+            source: source prompts, numbered from 1, for interventions, sweep and attribution.
             prepend_bos: put the beginning token in front; a plugin that needs it has it in any
                 case.
 
@@ -688,7 +688,7 @@ class Instruments(Labelled):
             contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
-            source: source prompts, numbered from 1, for interventions and sweep.
+            source: source prompts, numbered from 1, for interventions, sweep and attribution.
             prepend_bos: put the beginning token in front; a plugin that needs it has it in any
                 case.
 
@@ -840,7 +840,7 @@ class Instruments(Labelled):
             contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
-            source: source prompts, numbered from 1, for interventions and sweep.
+            source: source prompts, numbered from 1, for interventions, sweep and attribution.
             prepend_bos: put the beginning token in front; a plugin that needs it has it in any
                 case.
 
@@ -938,7 +938,7 @@ class Instruments(Labelled):
             contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
-            source: source prompts, numbered from 1, for interventions and sweep.
+            source: source prompts, numbered from 1, for interventions, sweep and attribution.
             prepend_bos: put the beginning token in front; a plugin that needs it has it in any
                 case.
 
@@ -1017,7 +1017,7 @@ class Instruments(Labelled):
             contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
-            source: source prompts, numbered from 1, for interventions and sweep.
+            source: source prompts, numbered from 1, for interventions, sweep and attribution.
             prepend_bos: put the beginning token in front; a plugin that needs it has it in any
                 case.
 
@@ -1285,7 +1285,7 @@ class Instruments(Labelled):
             contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
-            source: source prompts, numbered from 1, for interventions and sweep.
+            source: source prompts, numbered from 1, for interventions, sweep and attribution.
             prepend_bos: put the beginning token in front; a plugin that needs it has it in any
                 case.
 
@@ -1434,4 +1434,145 @@ class Instruments(Labelled):
         }
         return self._probe(
             options, train, test, control, window, rows, batch
+        )
+
+    def gradient(
+        self,
+        text: Input,
+        *,
+        target_rows: Rows = "last",
+        metric: Literal["logit", "log_prob"] = "logit",
+        baseline: Literal["zero", "mean", "token"] = "zero",
+        token: int = 0,
+        error: float = 0.01,
+        steps: int = 256,
+        top: int = 10,
+        target: Targets | None = None,
+        contrast: Contrasts | None = None,
+        interventions: Interventions = (),
+        source: Any = (),
+        prepend_bos: bool = False,
+    ) -> Result:
+        """How a prediction depends on each token.
+
+        How a prediction depends on each token: gradients, gradient times input and integrated
+        gradients, with what they leave unexplained.
+
+        The arrays and values are described in docs/plugins/gradient.md.
+
+        Hook points: hook_embed hook_logits.
+
+        Args:
+            text: a text; ids [pos]; or a batch: a list of either.
+            target_rows: rows whose prediction is attributed, each alone. Takes "last", "all",
+                "auto", a position, or a range of positions. Default: "last".
+            metric: logit or log_prob of each target. Takes one of logit, log_prob. Default:
+                "logit".
+            baseline: what an embedding is compared with; mean: the vocabulary's mean; token:
+                that of `token`. Takes one of zero, mean, token. Default: "zero".
+            token: the id of baseline=token. Takes a whole number, at least 0. Default: 0.
+            error: bound of the integrated gradients' gap, as a part of m(x) - m(baseline).
+                Takes a number, 0 to 1000000000. Default: 0.01.
+            steps: most steps of the path; 0: no integrated gradients. Takes a whole number, 0
+                to 1048576. Default: 256.
+            top: tokens listed per target. Takes a whole number, 1 to 1000. Default: 10.
+            target: what to explain: a text of one token, an id, "next", "top:K", or a list of
+                those; None: the top prediction.
+            contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
+            interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
+                what they change.
+            source: source prompts, numbered from 1, for interventions, sweep and attribution.
+            prepend_bos: put the beginning token in front; a plugin that needs it has it in any
+                case.
+
+        Raises:
+            InputError: a text, target or option does not fit.
+            PluginError: the plugin cannot use what it was given; the message says why.
+        """
+        options = {
+            "target_rows": target_rows,
+            "metric": metric,
+            "baseline": baseline,
+            "token": token,
+            "error": error,
+            "steps": steps,
+            "top": top,
+        }
+        return self._method(
+            "gradient", text, options, target, contrast, interventions, source, prepend_bos
+        )
+
+    def attribution(
+        self,
+        text: Input,
+        *,
+        over: Literal[
+            "heads",
+            "heads_by_pos",
+            "neurons",
+            "resid_pre",
+            "attn_out",
+            "mlp_out",
+            "edges",
+        ] = "heads",
+        do: Literal["zero", "mean", "patch"] = "zero",
+        metric: Literal["logit", "log_prob"] = "logit",
+        exact: int = 20,
+        sample: int = 60,
+        seed: int = 1,
+        top: int = 10,
+        target: Targets | None = None,
+        contrast: Contrasts | None = None,
+        interventions: Interventions = (),
+        source: Any = (),
+        prepend_bos: bool = False,
+    ) -> Result:
+        """Attribution patching.
+
+        Attribution patching: the effect of changing each place, estimated by one gradient, with
+        the exact effect of some places beside it.
+
+        The arrays and values are described in docs/plugins/attribution.md.
+
+        Hook points: attn.hook_z mlp.hook_post hook_resid_pre hook_attn_out hook_mlp_out
+        attn.hook_pattern hook_logits.
+
+        Args:
+            text: a text; ids [pos]; or a batch: a list of either.
+            over: places whose effect is estimated. Takes one of heads, heads_by_pos, neurons,
+                resid_pre, attn_out, mlp_out, edges. Default: "heads".
+            do: the change; mean: the mean over the text; patch: the value on the source prompt.
+                Takes one of zero, mean, patch. Default: "zero".
+            metric: logit or log_prob of each target. Takes one of logit, log_prob. Default:
+                "logit".
+            exact: places of the largest estimates whose exact effect is computed. Takes a whole
+                number, 0 to 1000. Default: 20.
+            sample: random places whose exact effect is computed. Takes a whole number, 0 to
+                10000. Default: 60.
+            seed: of the random places. Takes a whole number, at least 0. Default: 1.
+            top: estimates listed per target. Takes a whole number, 1 to 1000. Default: 10.
+            target: what to explain: a text of one token, an id, "next", "top:K", or a list of
+                those; None: the top prediction.
+            contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
+            interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
+                what they change.
+            source: source prompts, numbered from 1, for interventions, sweep and attribution.
+            prepend_bos: put the beginning token in front; a plugin that needs it has it in any
+                case.
+
+        Raises:
+            InputError: a text, target or option does not fit.
+            PluginError: the plugin cannot use what it was given; the message says why.
+        """
+        options = {
+            "over": over,
+            "do": do,
+            "metric": metric,
+            "exact": exact,
+            "sample": sample,
+            "seed": seed,
+            "top": top,
+        }
+        return self._method(
+            "attribution", text, options, target, contrast, interventions, source, prepend_bos
         )
