@@ -54,25 +54,6 @@ static int attribution_open(psc_context *context, const psc_host *host, void **s
         "patch");
 }
 
-attribution_cell attribution_place(const attribution_state *s, int64_t cell) {
-    const int64_t rows = s->n_rows;
-    attribution_cell c = {-1, -1, -1, -1};
-    if (s->over == OVER_EDGES) {
-        c.key = (int32_t)(cell % rows);
-        cell /= rows;
-    }
-    if (s->over != OVER_HEADS && s->over != OVER_NEURONS) {
-        c.row = (int32_t)(cell % rows);
-        cell /= rows;
-    }
-    if (s->over < OVER_RESID_PRE || s->over == OVER_EDGES) {
-        c.unit = (int32_t)(cell % s->n_units);
-        cell /= s->n_units;
-    }
-    c.layer = (int32_t)cell;
-    return c;
-}
-
 /* --- the source run -------------------------------------------------------------------------- */
 
 /* Keeps the source run's tensor after that run. source_rows stays 0 until the copy is complete. */

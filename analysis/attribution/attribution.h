@@ -81,8 +81,10 @@ typedef struct attribution_state {
     attribution_agreement *agreement; /* [targets, sets] */
 } attribution_state;
 
-/* --- attribution.c: the places --- */
+/* --- attribution_cells.c --- */
 attribution_cell attribution_place(const attribution_state *s, int64_t cell);
+/* "L3H5 @7 ' city'", into out [ATTRIBUTION_NAME]. */
+void attribution_name(const attribution_state *s, const attribution_cell *c, char *out);
 
 /* --- attribution_estimate.c --- */
 /* The value that row r of a layer is changed to, [width]. */
@@ -125,7 +127,6 @@ int32_t attribution_cases(
 int attribution_ends(attribution_state *s);
 
 /* --- attribution_report.c --- */
-void attribution_name(const attribution_state *s, const attribution_cell *c, char *out);
 int attribution_report(const attribution_state *s);
 
 #endif

@@ -8,21 +8,6 @@
 
 static const char *const metrics[] = {"logit", "log probability"};
 
-void attribution_name(const attribution_state *s, const attribution_cell *c, char *out) {
-    static const char *const names[] = {"", "", "", "resid_pre", "attn_out", "mlp_out"};
-    char place[PSC_ROW_NAME] = "", key[PSC_ROW_NAME];
-    const int layer = (int)c->layer, unit = (int)c->unit;
-    if (c->row >= 0) psc_row_name(s->context, s->host, &s->run_rows[c->row], place);
-    if (s->over == OVER_EDGES)
-        snprintf(out, ATTRIBUTION_NAME, "L%dH%d: %s reads %s", layer, unit, place,
-            psc_row_name(s->context, s->host, &s->run_rows[c->key], key));
-    else if (s->over >= OVER_RESID_PRE)
-        snprintf(out, ATTRIBUTION_NAME, "%d_%s %s", layer, names[s->over], place);
-    else
-        snprintf(out, ATTRIBUTION_NAME, "L%d%c%d%s%s", layer, s->over == OVER_NEURONS ? 'N' : 'H',
-            unit, *place ? " " : "", place);
-}
-
 /* The checked cell, or -1. */
 static int32_t checked_at(const attribution_state *s, int64_t cell) {
     for (int32_t i = 0; i < s->n_checked; i++)

@@ -136,14 +136,6 @@ static int make_jobs(gradient_state *s) {
     return 0;
 }
 
-double gradient_along(const gradient_state *s, const float *g, int32_t row) {
-    const float *x = s->x + row * s->n;
-    double lanes[16] = {0};
-    for (int64_t i = 0; i < s->n; i++)
-        lanes[i % 16] += (double)g[i] * ((double)x[i] - (double)s->x0[i]);
-    return psc_fold16(lanes);
-}
-
 /* The gradient at the embedding itself. */
 static int on_gradient(int32_t variant, const psc_event *event, void *payload) {
     gradient_state *s = payload;

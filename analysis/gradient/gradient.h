@@ -49,11 +49,13 @@ typedef struct gradient_state {
     int32_t *steps_taken;
 } gradient_state;
 
-/* m(x0), and the integrated gradients (gradient_integrated.c). */
-int gradient_integrate(gradient_state *s);
-/* Prints the tokens with the largest attributions (gradient_report.c). */
-int gradient_report(const gradient_state *s);
+/* --- gradient_integrated.c --- */
 /* g . (x - x0) of a row, in f64. */
 double gradient_along(const gradient_state *s, const float *g, int32_t row);
+/* m(x0), and the integrated gradients. */
+int gradient_integrate(gradient_state *s);
+/* --- gradient_report.c --- */
+/* Prints the tokens with the largest attributions. */
+int gradient_report(const gradient_state *s);
 
 #endif

@@ -14,6 +14,14 @@
 #define MOST_VARIANTS 64               /* of a call */
 #define MOST_FLOATS ((int64_t)4 << 20) /* of the embeddings of a call */
 
+double gradient_along(const gradient_state *s, const float *g, int32_t row) {
+    const float *x = s->x + row * s->n;
+    double lanes[16] = {0};
+    for (int64_t i = 0; i < s->n; i++)
+        lanes[i % 16] += (double)g[i] * ((double)x[i] - (double)s->x0[i]);
+    return psc_fold16(lanes);
+}
+
 /* The points of one call: numerator k of n for each of some jobs. */
 typedef struct path {
     gradient_state *s;

@@ -98,7 +98,8 @@ static void check_bound(psc_model *model, const char *baseline, double bound) {
 Test(gradient_paths, complete_to_the_bound) {
     psc_model *model = must_model(golden_path("parallel_f32", NULL));
     for (int b = 0; b < 3; b++) check_bound(model, baselines[b], 0.02);
-    for (int b = 1; b < 3; b++) check_bound(model, baselines[b], 1e-4); /* LayerNorm is steep at 0 */
+    for (int b = 1; b < 3; b++)
+        check_bound(model, baselines[b], 1e-4); /* LayerNorm is steep at 0 */
     psc_model_close(&model);
 }
 
