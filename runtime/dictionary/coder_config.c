@@ -136,8 +136,6 @@ psc_status psc_coder_config_read(
     if (!psc_path_exists(path))
         return psc_fail(
             error, PSC_ERROR_INPUT, "there is no %.300s; name the folder of a dictionary", path);
-    return psc_fail(
-        error, PSC_ERROR_INPUT, "there is no %.300s; name the folder of a dictionary", path);
     if (!is_folder(path)) {
         if (strlen(path) >= PSC_CODER_PATH)
             return psc_fail(error, PSC_ERROR_INPUT, "the path %.200s... is too long", path);

@@ -1,6 +1,5 @@
 /* Runs with interventions in phases, and their golden figures.
  * Private to tests/analysis/; failures are Criterion assertions.
- * Private to test_interventions*.c, test_latents.c and test_sae_shares.c.
  * Threads: none; Criterion runs each test in a separate process.
  * Ownership: one session and model at a time, static; array views belong to the session. */
 #ifndef INTERVENTIONS_FIXTURE_H
