@@ -392,3 +392,77 @@ Test(gradient_bits, a_small_cap_recomputes) {
     take_close(&small);
     psc_model_close(&model);
 }
+
+/* --- plugins --------------------------------------------------------------------------------- */
+
+/* A plugin that observes a gradient and retains another. */
+typedef struct watcher {
+    const psc_host *host;
+    psc_context *context;
+    int handle, events;
+    float *kept; /* [rows, H, D] what it fetched of layer 1 */
+} watcher;
+
+static watcher watched;
+
+static int watch_event(const psc_event *e, void *payload) {
+    watcher *w = payload;
+    w->events += e->gradient && e->n_rows == rows;
+    return 0;
+}
+
+static int watch_open(psc_context *c, const psc_host *host, void **state) {
+    watched.host = host;
+    watched.context = c;
+    *state = &watched;
+    return 0;
+}
+
+static int watch_begin(psc_context *c, void *state) {
+    watcher *w = state;
+    psc_filter filter = PSC_FILTER_INIT;
+    filter.gradient = 1;
+    w->handle = w->host->retain(c, PSC_HOOK_Z, &filter);
+    return w->handle < 0 ? -1 : w->host->observe(c, PSC_HOOK_EMBED, &filter, watch_event, w);
+}
+
+static int watch_end(psc_context *c, void *state, int status) {
+    watcher *w = state;
+    psc_event e;
+    if (status || w->host->fetch(c, w->handle, 1, &e)) return -1;
+    cr_assert_eq(e.gradient, 1);
+    cr_assert_eq(e.n_rows, rows);
+    memcpy(w->kept, e.tensor.data, (size_t)(e.n_rows * e.tensor.stride[0]) * sizeof(float));
+    return 0;
+}
+
+Test(gradient_bits, plugins_ask_for_gradients) {
+    static const psc_plugin plugin = {.abi = PSC_PLUGIN_ABI,
+        .struct_size = sizeof plugin,
+        .name = "watch",
+        .version = "1",
+        .summary = "watches a gradient",
+        .open = watch_open,
+        .run_begin = watch_begin,
+        .run_end = watch_end};
+    psc_model *model = must_model(golden_path("parallel_f32", NULL));
+    take base, one;
+    set_up();
+    take_one(&base, model, NULL, 1, 0, PSC_POINT_COUNT);
+    const psc_copy *want = gradient_at(&base.set, PSC_HOOK_Z, 1);
+    watched.kept = calloc((size_t)want->capacity, sizeof *watched.kept);
+    cr_assert(watched.kept);
+    one = (take){.session = must_session(model, NULL, 2, 16),
+        .set = {.info = base.set.info, .n_inputs = 1, .inputs = {{0, 0, rows}}}};
+    cr_assert_eq(psc_session_plugin_object(one.session, &plugin, NULL, 0, &error), PSC_OK, "%s",
+        error.message);
+    metric_open(&one.m);
+    add_terms(&one.m, 0, rows);
+    must_run_gradients(one.session, &(psc_input){0, rows, tokens}, &one.set, &one.m);
+    cr_assert_eq(watched.events, 1);
+    cr_assert(!memcmp(watched.kept, want->out, (size_t)want->capacity * sizeof(float)));
+    free(watched.kept);
+    take_close(&base);
+    take_close(&one);
+    psc_model_close(&model);
+}
