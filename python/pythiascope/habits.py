@@ -10,7 +10,7 @@ __all__ = ["hint_of_model", "hint_of_package"]
 _RUN = "call the model: model(text)"
 _WEIGHTS = "use model.W_Q[layer], model.ln_final_w and their like; dir(model) lists them"
 _CPU = "leave it out: pythiascope runs on the CPU, in float32"
-_NO_GRADIENT = "pythiascope has no backward pass; model.logits and model.graph have exact shares"
+_GRADIENT = "use model.run_with_cache(text, incl_bwd=True, metric=pythiascope.Metric.loss())"
 _SPLIT = "heads have no input of their own; edit hook_resid_pre"
 _TOKENS = "use model.to_tokens, model.to_string and model.to_str_tokens; cfg.eos_ids has the ends"
 _FOLDER = "use pythiascope.Model(name), a folder or a name like EleutherAI/pythia-160m"
@@ -37,9 +37,9 @@ _MODEL = {
     "pos_embed": "positions are rotary, so there is no matrix of them",
     "tokenizer": _TOKENS,
     "loss_fn": 'use model(text, return_type="loss")',
-    "zero_grad": _NO_GRADIENT,
-    "backward": _NO_GRADIENT,
-    "requires_grad_": _NO_GRADIENT,
+    "zero_grad": _GRADIENT,
+    "backward": _GRADIENT,
+    "requires_grad_": _GRADIENT,
     "all_head_labels": 'the axis labels of a result have them: result["contributions"].coords',
     "all_composition_scores": "use model.weights()",
     "set_use_attn_in": _SPLIT,
