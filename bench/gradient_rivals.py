@@ -87,15 +87,19 @@ def measure(rivals, model, rows, turns):
             ours.clear()
     forward = statistics.median(t[0] for t in ours)
     adds = statistics.median(t[1] for t in ours)
-    print(f"{rows} rows: ours {1e3 * forward:.0f} ms forward, {1e3 * adds:.0f} ms for the gradient,"
-          f" {adds / forward:.2f} passes")
+    print(
+        f"{rows} rows: ours {1e3 * forward:.0f} ms forward, {1e3 * adds:.0f} ms for the gradient,"
+        f" {adds / forward:.2f} passes"
+    )
     for name, taken in theirs.items():
         their_forward = statistics.median(t[0] for t in taken)
         backward = statistics.median(t[1] for t in taken)
-        print(f"  PyTorch {name}: {1e3 * their_forward:.0f} ms forward, {1e3 * backward:.0f} ms"
-              f" backward, {backward / their_forward:.2f} passes;"
-              f" backward {backward / adds:.2f} times ours, both"
-              f" {(their_forward + backward) / (forward + adds):.2f} times")
+        print(
+            f"  PyTorch {name}: {1e3 * their_forward:.0f} ms forward, {1e3 * backward:.0f} ms"
+            f" backward, {backward / their_forward:.2f} passes;"
+            f" backward {backward / adds:.2f} times ours, both"
+            f" {(their_forward + backward) / (forward + adds):.2f} times"
+        )
 
 
 def main():

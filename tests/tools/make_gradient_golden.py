@@ -9,6 +9,7 @@ A file holds tokens, the metric's terms (kinds, rows, tokens, weights, other), i
 that are kept, "<hook>_grad" with those rows (scores and pattern [H, rows, T]), and "<hook>_most", the
 largest element of all rows.
 """
+
 import math
 import os
 import sys
@@ -29,8 +30,18 @@ OUT = os.path.join(HERE, "..", "golden", "gradient")
 EMBEDDED = os.path.join(HERE, "..", "..", "models", "books-5m")
 LOGIT, LOG_P, KL = 0, 1, 2
 # Variants that differ in what the backward pass computes.
-SMALL = ("parallel_f32", "sequential_f32", "tied_f32", "sequential_bf16_v5", "odd_sizes",
-         "no_attention_bias", "gelu_fast", "rope_linear", "rope_yarn", "rotary_full")
+SMALL = (
+    "parallel_f32",
+    "sequential_f32",
+    "tied_f32",
+    "sequential_bf16_v5",
+    "odd_sizes",
+    "no_attention_bias",
+    "gelu_fast",
+    "rope_linear",
+    "rope_yarn",
+    "rotary_full",
+)
 
 
 class Model:
@@ -48,8 +59,9 @@ class Model:
 
     def layer_norm(self, name, site, x, hook):
         centered = x - x.mean(-1, keepdim=True)
-        scale = hook(site + ".hook_scale",
-                     ((centered**2).mean(-1, keepdim=True) + self.config["eps"]).sqrt())
+        scale = hook(
+            site + ".hook_scale", ((centered**2).mean(-1, keepdim=True) + self.config["eps"]).sqrt()
+        )
         normalized = hook(site + ".hook_normalized", centered / scale)
         return normalized * self.weights[name + ".weight"] + self.weights[name + ".bias"]
 
@@ -67,8 +79,9 @@ class Model:
         c, at = self.config, f"blocks.{layer}.attn."
         rows, heads, size = x.shape[0], c["n_heads"], c["d_head"]
         name = f"layers.{layer}.attention."
-        q, k, v = self.linear(name + "query_key_value", x).reshape(rows, heads, 3 * size).split(
-            size, -1)
+        q, k, v = (
+            self.linear(name + "query_key_value", x).reshape(rows, heads, 3 * size).split(size, -1)
+        )
         q, k, v = hook(at + "hook_q", q), hook(at + "hook_k", k), hook(at + "hook_v", v)
         q = hook(at + "hook_rot_q", self.rotate(q))
         k = hook(at + "hook_rot_k", self.rotate(k))
@@ -114,8 +127,10 @@ class Model:
             middle = x if self.config["parallel"] else hook(at + "hook_resid_mid", x + attn)
             y = self.layer_norm(name + "post_attention_layernorm", at + "ln2", middle, hook)
             mlp = self.mlp(layer, y, hook)
-            x = hook(at + "hook_resid_post",
-                     middle + mlp + attn if self.config["parallel"] else middle + mlp)
+            x = hook(
+                at + "hook_resid_post",
+                middle + mlp + attn if self.config["parallel"] else middle + mlp,
+            )
         x = self.layer_norm("final_layer_norm", "ln_final", x, hook)
         hook("hook_logits", x @ self.weights[self.plain.unembed].T)
         return out
@@ -156,9 +171,13 @@ def write(name, folder, n_tokens, rows, prefix=0, points=None):
     tokens = random.integers(0, config["d_vocab"], n_tokens)
     last = n_tokens - 1
     other = random.normal(size=config["d_vocab"]).astype(np.float32)
-    terms = [(LOGIT, last, int(tokens[0]), 1.0, None), (LOGIT, last, int(tokens[1]), -0.75, None),
-             (LOG_P, last, int(tokens[2]), 0.5, None), (LOG_P, last - 3, int(tokens[3]), 1.25, None),
-             (KL, last - 2, 0, 0.5, other)]
+    terms = [
+        (LOGIT, last, int(tokens[0]), 1.0, None),
+        (LOGIT, last, int(tokens[1]), -0.75, None),
+        (LOG_P, last, int(tokens[2]), 0.5, None),
+        (LOG_P, last - 3, int(tokens[3]), 1.25, None),
+        (KL, last - 2, 0, 0.5, other),
+    ]
     value, found = gradients(folder, tokens, terms, prefix)
     kept = {}
     for hook, gradient in found.items():
@@ -189,10 +208,20 @@ def main():
     jobs = {name: (os.path.join(PARITY, name), 9, [0, 5, 8]) for name in SMALL}
     stream = ["hook_resid_pre", "hook_q", "hook_k", "hook_v", "hook_embed"]
     jobs["long"] = (os.path.join(PARITY, "parallel_f32"), 300, [0, 127, 128, 297, 299], 0, stream)
-    jobs["prefix"] = (os.path.join(PARITY, "sequential_f32"), 40, [17, 30, 39], 17,
-                      stream + ["hook_rot_k", "hook_pattern"])
-    jobs["embedded"] = (EMBEDDED, 24, [3, 22], 0, ["hook_resid_pre", "attn.hook_q", "attn.hook_v",
-                                                   "hook_embed", "hook_z"])
+    jobs["prefix"] = (
+        os.path.join(PARITY, "sequential_f32"),
+        40,
+        [17, 30, 39],
+        17,
+        stream + ["hook_rot_k", "hook_pattern"],
+    )
+    jobs["embedded"] = (
+        EMBEDDED,
+        24,
+        [3, 22],
+        0,
+        ["hook_resid_pre", "attn.hook_q", "attn.hook_v", "hook_embed", "hook_z"],
+    )
     for name, arguments in jobs.items():
         if not chosen or name in chosen:
             write(name, *arguments)
