@@ -3,7 +3,7 @@
 
     bench/gradient_rivals.py MODEL_FOLDER [--rows 128,512] [--turns 5] [--threads 1]
 
-Run it with the Python of bench/install_rivals.sh, PYTHONPATH=python and PYTHIASCOPE_LIBRARY. PyTorch
+Run it with the Python of install_rivals.sh, PYTHONPATH=python and PYTHIASCOPE_LIBRARY. PyTorch
 holds the parameters constant (requires_grad off) and differentiates with respect to the embeddings;
 the faster of its two attentions counts. Times are processor time of all threads. The metric is the
 log-probability of one token at the last row; before timing, both gradients of the embeddings are

@@ -6,8 +6,8 @@ in float64, on the small models of tests/golden/parity and on the embedded model
   make_gradient_golden.py tied_f32 long   these only
 
 A file holds tokens, the metric's terms (kinds, rows, tokens, weights, other), its value, the rows
-that are kept, "<hook>_grad" with those rows (scores and pattern [H, rows, T]), and "<hook>_most", the
-largest element of all rows.
+that are kept, "<hook>_grad" with those rows (scores and pattern [H, rows, T]), and "<hook>_most",
+the largest element of all rows.
 """
 
 import math
@@ -213,7 +213,7 @@ def main():
         40,
         [17, 30, 39],
         17,
-        stream + ["hook_rot_k", "hook_pattern"],
+        [*stream, "hook_rot_k", "hook_pattern"],
     )
     jobs["embedded"] = (
         EMBEDDED,
