@@ -90,7 +90,7 @@ typedef struct psc_target_facts {
     int32_t first_ids[PSC_MOST_RANKS];
 } psc_target_facts;
 
-/* The backward pass of a session's runs (gradient.c). */
+/* The backward pass of a session's runs (run_gradient.c). */
 typedef struct psc_gradient psc_gradient;
 
 /* A captured point (capture.c). */

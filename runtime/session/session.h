@@ -54,7 +54,7 @@ psc_status psc_copies_check_metric(
 int psc_copies_shape(int64_t shape[3], const psc_session *session, psc_point point,
     const psc_destination_part *part);
 
-/* --- gradient.c ------------------------------------------------------------------------------ */
+/* --- run_gradient.c -------------------------------------------------------------------------- */
 /* Before a run's chunks, if it has a metric: checks the metric and makes what the pass keeps
  * destinations of the run. */
 psc_status psc_gradient_begin(psc_session *session, psc_error *error);

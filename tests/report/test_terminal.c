@@ -302,8 +302,7 @@ Test(terminal, a_built_in_ends_with_its_page) {
         const char *name, *page;
     } cases[] = {{"logits", "See docs/plugins/logits.md\n"},
         {"sweep#2", "See docs/plugins/sweep.md\n"}, {"control.ln", "See docs/plugins/ln.md\n"},
-        {"effects", "See docs/interventions.md\n"},
-        {"gradient", "See docs/plugins/gradient.md\n"},
+        {"effects", "See docs/interventions.md\n"}, {"gradient", "See docs/plugins/gradient.md\n"},
         {"attribution#2", "See docs/plugins/attribution.md\n"}, {"mine", NULL}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         for (int own = 0; own < 2; own++) { /* another's plugin of the same name has no page */

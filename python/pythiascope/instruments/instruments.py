@@ -539,6 +539,99 @@ class Instruments(Labelled):
             "graph", text, options, target, contrast, interventions, source, prepend_bos
         )
 
+    def circuit(
+        self,
+        text: Input,
+        *,
+        metric: Literal["logit", "log_prob", "kl"] = "logit",
+        scores: Literal["auto", "none", "exact", "eap", "eap_ig"] = "auto",
+        order: Literal["score", "greedy"] = "score",
+        edges: int = 100,
+        threshold: float = 0.0,
+        file: Text | Sequence[Any] = "",
+        against: Text | Sequence[Any] = "",
+        path: Text | Sequence[Any] = "",
+        minimal: int = 50,
+        steps: int = 5,
+        check: int = 200,
+        memory: int = 4096,
+        top: int = 10,
+        target: Targets | None = None,
+        contrast: Contrasts | None = None,
+        interventions: Interventions = (),
+        source: Any = (),
+        prepend_bos: bool = False,
+    ) -> Result:
+        """Which edges between components a prediction needs.
+
+        Which edges between components a prediction needs: scores, a circuit, its tests by exact
+        edge patching.
+
+        The arrays and values are described in docs/plugins/circuit.md.
+
+        Hook points: hook_embed attn.hook_z hook_mlp_out hook_resid_pre hook_resid_mid
+        hook_resid_post hook_logits.
+
+        Args:
+            text: a text; ids [pos]; or a batch: a list of either.
+            metric: logit or log_prob of the first target, or kl (before || after). Takes one of
+                logit, log_prob, kl. Default: "logit".
+            scores: of each edge; exact: one run per edge; eap: attribution patching, by one
+                gradient; eap_ig: by gradients at inputs between; auto: none with file or path,
+                else eap, for kl eap_ig. Takes one of auto, none, exact, eap, eap_ig. Default:
+                "auto".
+            order: greedy: from the logits, only edges to components of the circuit. Takes one
+                of score, greedy. Default: "score".
+            edges: edges of the circuit, unless a threshold is given; 0: scores only. Takes a
+                whole number, 0 to 100000000. Default: 100.
+            threshold: above 0: the edges whose |score| reaches it. Takes a number, at least 0.
+                Default: 0.0.
+            file: a circuit as JSON, which is tested as it is. Takes a text. Default: "".
+            against: a circuit as JSON; says how much of it the circuit shares. Takes a text.
+                Default: "".
+            path: edges joined by + that are patched together, such as L3H1.q<-L1H2. Takes a
+                text. Default: "".
+            minimal: largest circuits that are also run without each of their edges. Takes a
+                whole number, 0 to 100000000. Default: 50.
+            steps: of eap_ig: inputs between the source prompt's and this one's, which is the
+                last. Takes a whole number, 1 to 10000. Default: 5.
+            check: largest circuits whose edges' attributions are compared with exact effects.
+                Takes a whole number, 0 to 100000000. Default: 200.
+            memory: most MiB that the plugin takes for writes and gradients. Takes a whole
+                number, 1 to 1073741824. Default: 4096.
+            top: edges listed. Takes a whole number, 1 to 1000. Default: 10.
+            target: what to explain: a text of one token, an id, "next", "top:K", or a list of
+                those; None: the top prediction.
+            contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
+            interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
+                what they change.
+            source: source prompts, numbered from 1, for interventions, sweep and attribution.
+            prepend_bos: put the beginning token in front; a plugin that needs it has it in any
+                case.
+
+        Raises:
+            InputError: a text, target or option does not fit.
+            PluginError: the plugin cannot use what it was given; the message says why.
+        """
+        options = {
+            "metric": metric,
+            "scores": scores,
+            "order": order,
+            "edges": edges,
+            "threshold": threshold,
+            "file": file,
+            "against": against,
+            "path": path,
+            "minimal": minimal,
+            "steps": steps,
+            "check": check,
+            "memory": memory,
+            "top": top,
+        }
+        return self._method(
+            "circuit", text, options, target, contrast, interventions, source, prepend_bos
+        )
+
     def edges(
         self,
         text: Input,
@@ -760,7 +853,7 @@ class Instruments(Labelled):
             contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
-            source: source prompts, numbered from 1, for interventions and sweep.
+            source: source prompts, numbered from 1, for interventions, sweep and attribution.
             prepend_bos: put the beginning token in front; a plugin that needs it has it in any
                 case.
 
