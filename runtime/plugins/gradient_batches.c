@@ -25,7 +25,7 @@ void psc_gradient_batches_free(psc_gradients *g) {
 
 /* The rows of the longest sequence of the run. */
 static int32_t longest_sequence(const psc_session *s, int32_t *n_keys) {
-    int32_t longest = 0, length = 0;
+    int32_t longest = 1, length = 0;
     *n_keys = 0;
     for (int32_t r = 0; r < s->n_rows; r++) {
         length = r > 0 && s->rows[r].sequence == s->rows[r - 1].sequence ? length + 1 : 1;
