@@ -9,7 +9,6 @@
 #include "attribution.h"
 
 #include <stddef.h>
-#include <string.h>
 
 static const char *const over[] = {
     "heads", "heads_by_pos", "neurons", "resid_pre", "attn_out", "mlp_out", "edges", NULL};
@@ -54,25 +53,7 @@ static int attribution_open(psc_context *context, const psc_host *host, void **s
         "patch");
 }
 
-/* --- the source run -------------------------------------------------------------------------- */
-
-/* Keeps the source run's tensor after that run. source_rows stays 0 until the copy is complete. */
-static int keep_source(attribution_state *s) {
-    const uint64_t n = (uint64_t)s->n_rows * (uint64_t)s->width;
-    const uint64_t floats = (uint64_t)s->n_layers * n;
-    if (floats > s->source_floats) {
-        s->source = s->host->life_alloc(s->context, floats * sizeof *s->source);
-        if (!s->source) return -1;
-        s->source_floats = floats;
-    }
-    for (int32_t l = 0; l < s->n_layers; l++) {
-        psc_event kept;
-        if (s->host->fetch(s->context, s->handle, l, &kept)) return -1;
-        memcpy(s->source + (uint64_t)l * n, kept.tensor.data, n * sizeof *s->source);
-    }
-    s->source_rows = s->n_rows;
-    return 0;
-}
+/* --- the run ----------------------------------------------------------------------------------- */
 
 static int check_run(attribution_state *s) {
     const psc_host *host = s->host;
@@ -88,17 +69,6 @@ static int check_run(attribution_state *s) {
     s->n_units = s->n_heads;
     return 0;
 }
-
-static int check_source(attribution_state *s) {
-    if (s->what != DO_PATCH || s->source_rows == s->n_rows) return 0;
-    if (s->source_rows == 0)
-        return s->host->fail(s->context, "do=patch needs a source prompt (--source)");
-    return s->host->fail(s->context,
-        "the source prompt has %d tokens and the prompt %d; a patch needs prompts of equal length",
-        (int)s->source_rows, (int)s->n_rows);
-}
-
-/* --- the run --------------------------------------------------------------------------------- */
 
 /* Makes the arrays over all cells. */
 static int make_arrays(attribution_state *s) {
@@ -131,12 +101,12 @@ static int attribution_run_begin(psc_context *context, void *state) {
     const int phase = host->phase(context);
     s->handle = -1;
     if (phase == PSC_PHASE_BASE) return 0;
-    if (phase == PSC_PHASE_SOURCE) s->source_rows = 0; /* discards an earlier source */
+    if (phase == PSC_PHASE_SOURCE) s->source_rows = 0; /* an earlier source is gone */
     if (phase == PSC_PHASE_SOURCE && s->what != DO_PATCH) return 0;
     if (check_run(s)) return -1;
     s->handle = host->retain(context, s->point, NULL);
     if (s->handle < 0 || phase == PSC_PHASE_SOURCE) return s->handle < 0 ? -1 : 0;
-    if (check_source(s) || psc_rows_resolve(context, host, "rows", &last, 1, &s->rows) ||
+    if (attribution_align(s) || psc_rows_resolve(context, host, "rows", &last, 1, &s->rows) ||
         psc_targets_begin(context, host, &s->rows, &s->targets) ||
         psc_rows_axis(context, host, "target_rows", &s->rows) || make_arrays(s))
         return -1;
@@ -173,8 +143,10 @@ static int attribution_run_end(psc_context *context, void *state, int status) {
     attribution_state *s = state;
     const int phase = s->host->phase(context);
     if (status || phase == PSC_PHASE_BASE) return 0;
-    if (phase == PSC_PHASE_SOURCE) return s->what == DO_PATCH ? keep_source(s) : 0;
-    if (psc_targets_required(&s->targets) || make_jobs(s) || attribution_estimate(s)) return -1;
+    if (phase == PSC_PHASE_SOURCE) return s->what == DO_PATCH ? attribution_keep_source(s) : 0;
+    if (psc_targets_required(&s->targets) || make_jobs(s) || attribution_fetch_source(s) ||
+        attribution_estimate(s))
+        return -1;
     s->n_checked = 0;
     if (s->exact + s->sample == 0) return 0;
     return attribution_exact(s) || attribution_compare(s) || attribution_ends(s);

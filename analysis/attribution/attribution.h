@@ -53,13 +53,15 @@ typedef struct attribution_state {
     int64_t group;   /* floats of a unit in it */
     int32_t n_units; /* width / group: heads, neurons, 1; of edges H */
 
-    /* the source run's tensor: [L][rows, width] */
+    /* the source run's tensor: [L][source_rows, width] */
     float *source;
     uint64_t source_floats;
-    int32_t source_rows;
-    int handle; /* of the tensor in this run */
+    int32_t source_rows, source_first; /* the first one's position */
+    int handle;                        /* of the tensor in this run */
 
     /* this run */
+    int32_t *source_of; /* [rows] the source's row; -1: none. Null: the same row */
+    float *patched;     /* [L][rows, width] what rows take: source, or its rows in this order */
     const psc_row *run_rows;
     int32_t n_rows;
     psc_row_set rows; /* of the metric: the last row, for `next` the one before it, or both */
@@ -85,6 +87,14 @@ typedef struct attribution_state {
 attribution_cell attribution_place(const attribution_state *s, int64_t cell);
 /* "L3H5 @7 ' city'", into out [ATTRIBUTION_NAME]. */
 void attribution_name(const attribution_state *s, const attribution_cell *c, char *out);
+
+/* --- attribution_source.c --- */
+/* After the source run. */
+int attribution_keep_source(attribution_state *s);
+/* In run_begin: which row takes which; refuses what cannot be aligned. */
+int attribution_align(attribution_state *s);
+/* In run_end: sets patched. */
+int attribution_fetch_source(attribution_state *s);
 
 /* --- attribution_estimate.c --- */
 /* The value that row r of a layer is changed to, [width]. */

@@ -7,7 +7,7 @@
 const float *attribution_changed(const attribution_state *s, int32_t layer, int32_t r) {
     if (s->what == DO_ZERO) return s->zero;
     if (s->what == DO_MEAN) return s->mean + (int64_t)layer * s->width;
-    return s->source + ((int64_t)layer * s->n_rows + r) * s->width;
+    return s->patched + ((int64_t)layer * s->n_rows + r) * s->width;
 }
 
 /* The mean over the run's rows for every layer. */
@@ -40,13 +40,15 @@ static double sum_change(int64_t n, const float *changed, const float *v, const 
 static void estimate_row(const attribution_state *s, double *out, int32_t layer, int32_t r,
     const float *v, const float *g) {
     const float *changed = attribution_changed(s, layer, r);
+    const int by_rows = s->over != OVER_HEADS && s->over != OVER_NEURONS;
     const int64_t units = s->n_units, by_row = s->over == OVER_HEADS_BY_POS ? s->n_rows : 1;
     for (int64_t u = 0; u < units; u++) {
         const int64_t at = u * s->group;
-        const double sum = sum_change(s->group, changed + at, v + at, g + at);
+        const int none = by_rows && s->source_of && s->source_of[r] < 0;
+        const double sum = none ? NAN : sum_change(s->group, changed + at, v + at, g + at);
         double *cell = s->over >= OVER_RESID_PRE ? out + r : out + u * by_row;
         if (s->over == OVER_HEADS_BY_POS) cell += r;
-        if ((s->over == OVER_HEADS || s->over == OVER_NEURONS) && r > 0)
+        if (!by_rows && r > 0)
             *cell += sum;
         else
             *cell = sum;

@@ -129,24 +129,68 @@ static void next_cell(int64_t *layer, int64_t *row, int64_t *unit, int64_t units
     ++*layer;
 }
 
-static void compare_with_sweep(psc_session *session, const char *over, int64_t heads) {
+/* n_rows of the prompt; sweep has NaN where a row has no source, which is then no checked cell. */
+static void compare_with_sweep(
+    psc_session *session, const char *over, int64_t heads, int64_t n_rows, int64_t n_targets) {
     const psc_array got = must_array(session, "attribution.cell_exact");
     const psc_array want = must_array(session, "sweep.effect");
     const int by_head = strncmp(over, "heads", 5) == 0, by_row = strcmp(over, "heads") != 0;
-    const int64_t rows = by_row ? N_IDS : 1, units = by_head ? heads : 1;
-    const int64_t n = array_count(&want) / 3;
-    int64_t layer = 0, row = rows - 1, unit = 0, nonzero = 0;
-    cr_assert_eq(array_count(&got), 3 * n, "%s", over);
-    for (int64_t i = 0; i < n; i++) {
-        for (int64_t t = 0; t < 3; t++) {
-            const double a = array_at(&got, t * n + i);
-            const double b = array_at(&want, t * n + (layer * units + unit) * rows + row);
-            cr_assert_eq(a, b, "%s cell %ld: %g, sweep has %g", over, (long)i, a, b);
+    const int64_t rows = by_row ? n_rows : 1, units = by_head ? heads : 1;
+    const int64_t n = array_count(&want) / n_targets, cells = array_count(&got) / n_targets;
+    int64_t layer = 0, row = rows - 1, unit = 0, nonzero = 0, c = 0;
+    for (int64_t i = 0; i < n; i++, next_cell(&layer, &row, &unit, units, rows)) {
+        const int64_t at = (layer * units + unit) * rows + row;
+        if (isnan(array_at(&want, at))) continue;
+        cr_assert_lt(c, cells);
+        for (int64_t t = 0; t < n_targets; t++) {
+            const double a = array_at(&got, t * cells + c), b = array_at(&want, t * n + at);
+            cr_assert_eq(a, b, "%s cell %ld: %g, sweep has %g", over, (long)c, a, b);
             nonzero += a != 0.0;
         }
-        next_cell(&layer, &row, &unit, units, rows);
+        c++;
     }
+    cr_assert_eq(c, cells, "%s", over);
     cr_assert_gt(nonzero, 0);
+}
+
+/* A pair of a set, whose rows are aligned with others of the source, or with none. */
+static void run_pair(psc_session *session, int n, const int32_t *from, int n_source, int shift) {
+    for (int phase = PSC_PHASE_SOURCE; phase <= PSC_PHASE_CHANGED; phase += 2) {
+        const int source = phase == PSC_PHASE_SOURCE;
+        psc_token tokens[8] = {{0}};
+        for (int i = 0; i < 8; i++)
+            tokens[i].id =
+                source ? fixture_ids[(i + shift) % N_IDS] + (i == 2) : fixture_ids[i % 5];
+        const psc_input input = {0, source ? n_source : n, tokens};
+        const psc_example example = {0, 5, -1, source ? NULL : from};
+        psc_run_options options = PSC_RUN_OPTIONS_INIT;
+        options.phase = phase;
+        options.examples = &example;
+        psc_session_truncate(session, 0, 0);
+        cr_assert_eq(
+            psc_session_run(session, &input, 1, &options, &error), PSC_OK, "%s", error.message);
+    }
+}
+
+Test(attribution, aligned_pairs) {
+    static const char *const overs[] = {"heads", "heads_by_pos", "resid_pre", "mlp_out"};
+    static const int32_t shifted[] = {1, 2, 3, 4}, some[] = {0, -1, 1};
+    psc_model *model = must_model(golden_path("parallel_f32", NULL));
+    const int64_t heads = psc_model_get_info(model)->n_heads;
+    for (int o = 0; o < 4; o++)
+        for (int p = 0; p < 2; p++) {
+            char options[160];
+            psc_session *session = must_session(model, NULL, 2, 0);
+            snprintf(options, sizeof options, "over=%s,do=patch", overs[o]);
+            must_plugin(session, "sweep", options);
+            snprintf(options, sizeof options, "over=%s,do=patch" ALL, overs[o]);
+            must_plugin(session, "attribution", options);
+            cr_assert_eq(psc_session_target(session, "example", &error), PSC_OK);
+            run_pair(session, p ? 3 : 4, p ? some : shifted, p ? 2 : 5, p ? 0 : 4);
+            compare_with_sweep(session, overs[o], heads, p ? 3 : 4, 1);
+            psc_session_close(&session);
+        }
+    psc_model_close(&model);
 }
 
 /* The bits of sweep's effects; `next` is a target at an earlier row. */
@@ -170,7 +214,7 @@ Test(attribution, effects_are_those_of_sweep) {
             cr_assert_eq(run_phase(session, source_ids, N_IDS, PSC_PHASE_SOURCE), PSC_OK);
             cr_assert_eq(run_phase(session, fixture_ids, N_IDS, PSC_PHASE_CHANGED), PSC_OK, "%s",
                 error.message);
-            compare_with_sweep(session, overs[o], psc_model_get_info(model)->n_heads);
+            compare_with_sweep(session, overs[o], psc_model_get_info(model)->n_heads, N_IDS, 3);
             psc_session_close(&session);
         }
     psc_model_close(&model);
