@@ -638,9 +638,9 @@ typedef struct psc_host {
      * of all layers, to fn. A variant without changes is the run itself, and costs one backward pass.
      * Its rows are all rows of the run, and its metric reads prepared rows. One with changes is a run
      * with such editors, to the bit, of its whole sequence; some of them share a pass. variants null:
-     * all are the run itself. Terms of metrics [n] name tokens, and rows of the run. fn gets the last
-     * layer first, and variants in any order; values (PSC_POINT_VALUES) come before, the first layer first. Fails in an
-     * edited run. */
+     * all are the run itself. Terms of metrics [n] name tokens, and rows of the run; `recompute` is not
+     * read. fn gets the last layer first, and variants in any order; values (PSC_POINT_VALUES) come
+     * before, the first layer first. Fails in an edited run. */
     int (*gradients)(psc_context *, int32_t n, const psc_variant *variants,
         const psc_metric *metrics, int32_t n_points, const int32_t *points, psc_gradient_fn fn,
         void *payload);

@@ -115,6 +115,10 @@ expect 1 'do=patch needs a source prompt' sweep --text 'a b' --do patch
 expect 1 'a patch needs prompts of equal length' sweep --text 'a b' --source 'a b c d' --do patch
 expect 1 'layer=99' sweep --text a --over edges --layer 99
 expect 1 'over=x,y is not one of' sweep --text a --over x,y
+expect 1 'attribution: do=patch needs a source prompt' analyze --text 'a b' --plugin attribution:do=patch
+expect 1 'edges have no mean; use do=zero or patch' analyze --text a --plugin attribution:over=edges,do=mean
+expect 1 'attribution: gradients cannot be computed in an edited run' analyze --text a --ablate L0H1 --plugin attribution
+expect 1 'ids are 0 to 4095' analyze --text a --plugin gradient:baseline=token,token=99999
 # A pipe is read while a program writes to it, however slowly, and is not waited for otherwise.
 mkfifo "$work/pipe.txt" "$work/pipe.so"
 none='pipe.txt is a pipe that no program writes to'
