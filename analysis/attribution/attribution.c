@@ -1,5 +1,5 @@
-/* The plugin `attribution`: the effect of changing each place of the model, estimated for all of them
- * by one gradient, with the exact effect of some beside it.
+/* The plugin `attribution`: the effect of changing each place of the model, estimated for all of
+ * them by one gradient, with the exact effect of some beside it.
  *
  *   estimate = sum over the place's values of (v' - v) dm/dv, the gradient of the unchanged run
  *   v' = 0, the mean over the text's rows, or the value in the source run at the same row
@@ -53,7 +53,7 @@ static int attribution_open(psc_context *context, const psc_host *host, void **s
         "patch");
 }
 
-/* --- the run ----------------------------------------------------------------------------------- */
+/* --- the run ---------------------------------------------------------------------------------- */
 
 static int check_run(attribution_state *s) {
     const psc_host *host = s->host;

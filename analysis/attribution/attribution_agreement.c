@@ -1,7 +1,7 @@
-/* How the estimates of the checked cells agree with their effects, over each target's largest estimates
- * and over the random cells. d = estimate - effect.
+/* How the estimates of the checked cells agree with their effects, over each target's largest
+ * estimates and over the random cells. d = estimate - effect.
  *
- *   bias = mean d; error = sqrt(mean d^2); correlation: Pearson's; spearman: of ranks, ties share theirs
+ *   bias = mean d; error = sqrt(mean d^2); correlation: Pearson's; spearman: of ranks (ties equal)
  *   wrong_sign = cells with estimate * effect < 0
  *   small = other cells with |effect| >= largest |effect| / 10 and |estimate| < |effect| / 4 */
 #include "attribution.h"

@@ -1,10 +1,10 @@
-/* The cases where estimates fail, seen from the other end: the same change times the gradient of the
- * changed run.
+/* The cases where estimates fail, seen from the other end: the same change times the gradient of
+ * the changed run.
  *
  *   end = sum of (v' - v) dm/dv at v'
  *
- * Where the metric is saturated at v, its gradient at v' is not small. If both ends agree, the metric bends
- * between them, or the change is not along one path. */
+ * Where the metric is saturated at v, its gradient at v' is not small. If both ends agree, the
+ * metric bends between them, or the change is not along one path. */
 #include "attribution.h"
 #include "top.h"
 

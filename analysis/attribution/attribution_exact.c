@@ -1,10 +1,10 @@
-/* The exact effect of some cells: for each target the `exact` largest |estimate|, and `sample` cells drawn
- * without replacement: those with the smallest hashes of (seed, cell).
+/* The exact effect of some cells: for each target the `exact` largest |estimate|, and `sample`
+ * cells drawn without replacement: those with the smallest hashes of (seed, cell).
  *
  *   effect = metric after minus before, of a run with this one change (host->variants)
  *
- * Variants run layer by layer, and within a layer from the last row to the first. The host then finds
- * the keys and values of earlier rows in place. */
+ * Variants run layer by layer, and within a layer from the last row to the first. The host then
+ * finds the keys and values of earlier rows in place. */
 #include "attribution.h"
 #include "top.h"
 

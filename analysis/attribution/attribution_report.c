@@ -1,5 +1,5 @@
-/* The printed summary of `attribution`: the largest estimates with the exact effects beside them, how both
- * agree, and where they do not. */
+/* The printed summary of `attribution`: the largest estimates with the exact effects beside them,
+ * how both agree, and where they do not. */
 #include "attribution.h"
 #include "top.h"
 
@@ -67,7 +67,8 @@ static int show_agreement(const attribution_state *s, int32_t target, int set) {
     return s->host->summary_text(s->context, text);
 }
 
-/* The cases of a fault: the estimate, the one by the gradient of the changed run, and the effect. */
+/* The cases of a fault: the estimate, the one by the gradient of the changed run, and the
+ * effect. */
 static int show_cases(const attribution_state *s, int32_t target, attribution_fault fault) {
     int32_t cases[ATTRIBUTION_CASES];
     const int32_t n_cases = attribution_cases(s, target, fault, cases);

@@ -1,5 +1,6 @@
-/* The values of the source run, and which of them each row takes: the same position, or in a set of examples
- * the one that the row is aligned with. A row without one keeps its own value, so nothing changes there. */
+/* The values of the source run, and which of them each row takes: the same position, or in a set of
+ * examples the one that the row is aligned with. A row without one keeps its own value, so
+ * nothing changes there. */
 #include "attribution.h"
 
 #include <string.h>

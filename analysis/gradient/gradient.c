@@ -5,8 +5,8 @@
  *   times_input = g_j . (x_j - x0);  input_gap = m(x) - m(x0) - sum_j times_input
  *   integrated = (x_j - x0) . (integral of g_j over the straight path from x0 to x)
  *
- * The baseline x0 is one vector for all tokens: zero, the vocabulary's mean embedding, or a token's.
- * Sums are striped f64 sums over N, then ascending over tokens. */
+ * The baseline x0 is one vector for all tokens: zero, the vocabulary's mean embedding, or a
+ * token's. Sums are striped f64 sums over N, then ascending over tokens. */
 #include "gradient.h"
 
 #include <math.h>

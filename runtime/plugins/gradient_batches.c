@@ -1,5 +1,6 @@
-/* Gradients of variants: each is a whole sequence of a pass of its own, from the embedding on, and the
- * backward pass goes through all of them at once. Rows before the run's are copied to its cache:
+/* Gradients of variants: each is a whole sequence of a pass of its own, from the embedding on, and
+ * the backward pass goes through all of them at once. Rows before the run's are copied to its
+ * cache:
  *
  *   rows of slot 0 | rows of slot 1 | ...      at most ROWS_TOGETHER, unless one alone has more
  *
@@ -53,7 +54,8 @@ static psc_status open_passes(psc_context *context, psc_error *error) {
     return psc_backward_open(&g->backward, &parts, error);
 }
 
-/* The first call of a run opens what all calls use: room for as many sequences as the cap leaves. */
+/* The first call of a run opens what all calls use: room for as many sequences as the cap
+ * leaves. */
 static psc_status open_buffers(psc_context *context, psc_error *error) {
     psc_gradients *g = context->gradients;
     if (g->rows) return PSC_OK;

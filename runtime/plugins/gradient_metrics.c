@@ -1,5 +1,5 @@
-/* The metrics of a request: checked, and as terms of a backward pass. A pass of several variants adds
- * their metrics up; no sequence reads another's rows, so each gets its own gradient. */
+/* The metrics of a request: checked, and as terms of a backward pass. A pass of several variants
+ * adds their metrics up; no sequence reads another's rows, so each gets its own gradient. */
 #include "gradients.h"
 
 #include <stdlib.h>

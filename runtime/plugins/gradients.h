@@ -67,8 +67,8 @@ struct psc_gradients {
 };
 
 /* --- gradient_metrics.c ---------------------------------------------------------------------- */
-/* Checks metric `number`, of rows row_begin..row_begin+n_rows-1 of the run, and appends its terms with
- * the rows that they read, `shift` added to each. */
+/* Checks metric `number`, of rows row_begin..row_begin+n_rows-1 of the run, and appends its terms
+ * with the rows of the pass that they read. */
 int psc_gradient_metric_add(psc_context *context, int32_t number, const psc_metric *metric,
     const psc_gradient_slot *slot, psc_metric_parts *parts);
 /* Once all are added: their rows ascend, each once, and the terms have places among them. */
@@ -85,7 +85,8 @@ int psc_gradient_batch(psc_context *context, int32_t *next);
 void psc_gradient_batches_free(psc_gradients *gradients);
 
 /* --- host_gradients.c ------------------------------------------------------------------------ */
-/* Counts the bytes of a backward pass as retained, *counted of which are; a failure beyond the cap. */
+/* Counts the bytes of a backward pass as retained, *counted of which are; a failure beyond the
+ * cap. */
 psc_status psc_gradient_count(
     psc_context *context, uint64_t *counted, double bytes, int32_t n_rows, psc_error *error);
 /* Shows a point of a pass to the plugin, each variant its own rows. */

@@ -119,8 +119,8 @@ Test(attribution, from_the_changed_run) {
     psc_model_close(&model);
 }
 
-/* A checked cell's place in an array of sweep's: cells go by layer, the last row first, then by index.
- * edges: of layer 1. */
+/* A checked cell's place in an array of sweep's: cells go by layer, the last row first, then by
+ * index. edges: of layer 1. */
 static void next_cell(int64_t *layer, int64_t *row, int64_t *unit, int64_t units, int64_t rows) {
     if (++*unit < units) return;
     *unit = 0;

@@ -1,5 +1,5 @@
-/* host->gradients against runs with a metric: the same bits for the run itself and for variants, alone or
- * many together, in a whole sequence or a continued one; and refusals. */
+/* host->gradients against runs with a metric: the same bits for the run itself and for variants,
+ * alone or many together, in a whole sequence or a continued one; and refusals. */
 #include "plugin_fixture.h"
 #include "registry.h"
 
@@ -88,7 +88,8 @@ static void load(void) {
     }
 }
 
-/* A variant with a change at a point, or the run itself (point < 0); its metric reads row and row - 2. */
+/* A variant with a change at a point, or the run itself (point < 0); its metric reads row and
+ * row - 2. */
 static void add(int point, int layer, int sequence, int begin, int end, int row) {
     const int i = n_variants++;
     changes[i] = (psc_change){.struct_size = sizeof(psc_change),
