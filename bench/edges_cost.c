@@ -1,10 +1,12 @@
-/* The cost of a pass with patched edges (psc_edges.h), against the plain pass of the same rows with the
+/* The cost of a pass with patched edges (psc_edges.h), against the plain pass of the same rows with
+ * the
  * last row's logits, interleaved in one run.
  *
  *   edges_cost MODEL_FOLDER [ROWS [REPETITIONS [THREADS]]]
  *
  * eap: a source run, this run and the attributions of all edges (plugin circuit), in plain passes.
- * Cases: 1 %, 10 %, 50 %, 90 % of all edges patched, drawn at random, and one edge of the middle layer.
+ * Cases: 1 %, 10 %, 50 %, 90 % of all edges patched, drawn at random, and one edge of the middle
+ * layer.
  * The other run's writes are this one's times 0.75. Time is the process's processor time, so that
  * other processes disturb it little. Prints the median ratio and its quartiles. Writes no files. */
 #include "bench.h"

@@ -1,9 +1,11 @@
 /* The plugin `circuit`: which edges between components a prediction needs.
  *
  *   components   embed, heads, MLPs; each head's q, k and v, each MLP and the logits read them
- *   circuit      a set of edges; the others carry the values of a source prompt, exactly (psc_edges.h)
+ *   circuit      a set of edges; the others carry the values of a source prompt, exactly
+ * (psc_edges.h)
  *
- * Edges are scored (circuit_scores.c) or read from a file, put in order (circuit_choose.c), and the circuit
+ * Edges are scored (circuit_scores.c) or read from a file, put in order (circuit_choose.c), and the
+ * circuit
  * is tested (circuit_tests.c). The first source prompt's run comes before; its writes are kept. */
 #include "circuit.h"
 
@@ -17,8 +19,9 @@ static const psc_option_description circuit_options[] = {
     {"metric", "logit", "logit or log_prob of the first target, or kl (before || after)",
         PSC_OPTION_WORD, offsetof(circuit_state, metric), 0, 0, metrics},
     {"scores", "auto",
-        "of each edge; exact: one run per edge; eap: attribution patching, by one gradient; eap_ig: by "
-        "gradients at inputs between; auto: none with file or path, else eap, for kl eap_ig",
+        "of each edge; exact: one run per edge; eap: attribution patching, by one gradient; "
+        "eap_ig: by gradients at inputs between; auto: none with file or path, else eap, for kl "
+        "eap_ig",
         PSC_OPTION_WORD, offsetof(circuit_state, scores), 0, 0, scores},
     {"order", "score", "greedy: from the logits, only edges to components of the circuit",
         PSC_OPTION_WORD, offsetof(circuit_state, order), 0, 0, orders},

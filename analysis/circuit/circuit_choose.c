@@ -1,10 +1,12 @@
 /* The order of the edges, and the circuit: its first ones.
  *
  *   score    |score|, the largest first
- *   greedy   from the logits: the edge with the largest |score| of those that lead to a component which is
+ *   greedy   from the logits: the edge with the largest |score| of those that lead to a component
+ * which is
  *            in the circuit; its sender is then in, with all that it reads
  *
- * Ties go to the lower edge. The circuit is the first `edges`, or those with |score| >= threshold. */
+ * Ties go to the lower edge. The circuit is the first `edges`, or those with |score| >= threshold.
+ * */
 #include "circuit.h"
 
 #include <math.h>
@@ -97,7 +99,8 @@ static int by_edge(const void *a, const void *b) {
     return (x->edge > y->edge) - (x->edge < y->edge);
 }
 
-/* Receivers ascend with their layers, so one pass up finds what the embedding reaches, one down what
+/* Receivers ascend with their layers, so one pass up finds what the embedding reaches, one down
+ * what
  * reaches the logits. In a sequential layer the MLP's edges come after those of the heads. */
 int circuit_connect(circuit_state *s) {
     const int64_t n = s->n_kept;

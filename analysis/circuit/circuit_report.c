@@ -189,7 +189,8 @@ static int say_overlap(circuit_state *s) {
     char text[200];
     if (!*s->against) return 0;
     snprintf(text, sizeof text,
-        "Of the edges in this circuit or in that of against=, %.3f are in both; of the components %.3f.",
+        "Of the edges in this circuit or in that of against=, %.3f are in both; of the components "
+        "%.3f.",
         s->shared_edges, s->shared_components);
     return s->host->summary_text(s->context, text);
 }
@@ -216,8 +217,8 @@ static int say_error(circuit_state *s) {
         bb += y * y;
     }
     snprintf(text, sizeof text,
-        "Against the exact effect of each of these edges: correlation %s, mean error %.4f, wrong sign in "
-        "%s of %s. Farthest off is %s: %.4f, exactly %.4f.",
+        "Against the exact effect of each of these edges: correlation %s, mean error %.4f, wrong "
+        "sign in %s of %s. Farthest off is %s: %.4f, exactly %.4f.",
         psc_figure(figure, 0, 3, aa > 0 && bb > 0 ? ab / sqrt(aa * bb) : NAN, ""), sum / (double)n,
         PSC_COMMAS(signs), PSC_COMMAS(n), circuit_edge(s, s->ranked.at[worst].edge, name),
         s->ranked.at[worst].score, s->exact[worst]);

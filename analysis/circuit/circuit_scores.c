@@ -1,6 +1,7 @@
 /* Scores of edges.
  *
- *   exact(u -> v) = metric of the run in which v alone reads u's value of the other run - metric of this
+ *   exact(u -> v) = metric of the run in which v alone reads u's value of the other run - metric of
+ * this
  *
  * which is path patching over the direct path from u to v. One run per edge, from v's layer on. */
 #include "circuit.h"

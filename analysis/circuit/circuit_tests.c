@@ -1,15 +1,18 @@
 /* What a circuit explains. C: its edges; the other edges carry the source's values.
  *
- *   faithfulness   (m(C) - m(source)) / (m(base) - m(source))                1: the circuit suffices
+ *   faithfulness   (m(C) - m(source)) / (m(base) - m(source))                1: the circuit
+ * suffices
  *   completeness   the same of everything but C                              0: nothing is left
- *   lost(e)        m(C without e) - m(C);  minimality: the least |lost| of C  0: an edge does nothing
+ *   lost(e)        m(C without e) - m(C);  minimality: the least |lost| of C  0: an edge does
+ * nothing
  *
  * The curve has them for the first 1, 2, 5, 10, ... edges of the order. */
 #include "circuit.h"
 
 #include <math.h>
 
-/* A set of the order's edges: the first n, without number `without` (-1: none); or all but those. */
+/* A set of the order's edges: the first n, without number `without` (-1: none); or all but those.
+ * */
 typedef struct choice {
     const circuit_state *s;
     const int64_t *sizes; /* of set 2 i the circuit's size, of 2 i + 1 its complement's */

@@ -1,6 +1,9 @@
-/* The circuit as files of the output folder: circuit.json, which file= reads again; circuit.dot; and
- * circuit.graph.json, in the layout that circuit-tracer's page reads (analysis/graph/graph_json.c says
- * what it does with it). A component is one node there, at the target's row; links are the edges on a path
+/* The circuit as files of the output folder: circuit.json, which file= reads again; circuit.dot;
+ * and
+ * circuit.graph.json, in the layout that circuit-tracer's page reads (analysis/graph/graph_json.c
+ * says
+ * what it does with it). A component is one node there, at the target's row; links are the edges on
+ * a path
  * to the logits, with a head's q, k and v added. */
 #include "circuit.h"
 
@@ -104,7 +107,8 @@ static void put_node(const circuit_state *s, psc_growing *t, int32_t node) {
     psc_growing_put(t,
         "{\"node_id\": \"%s\", \"jsNodeId\": \"%s\", \"feature\": %d, \"layer\": \"%.*s\", "
         "\"ctx_idx\": %d, \"feature_type\": \"%s\", \"token_prob\": 0.0, \"is_target_logit\": %s, "
-        "\"run_idx\": 0, \"reverse_ctx_idx\": 0, \"influence\": 0.0, \"activation\": null, \"clerp\": ",
+        "\"run_idx\": 0, \"reverse_ctx_idx\": 0, \"influence\": 0.0, "
+        "\"activation\": null, \"clerp\": ",
         id, id, (int)node, (int)strcspn(id, "_"), id, (int)row_of(s),
         logits  ? "logit"
         : embed ? "embedding"
@@ -154,16 +158,18 @@ static void put_head(const circuit_state *s, psc_growing *t) {
     psc_growing_put(t, "{\"metadata\": {\"slug\": \"circuit\", \"scan\": ");
     put_string(t, s->model->name ? s->model->name : "model");
     psc_growing_put(t,
-        ", \"model_hash\": \"%s\", \"transcoder_list\": [], \"node_threshold\": 1.0, \"prompt\": \"\", "
-        "\"prompt_tokens\": [",
+        ", \"model_hash\": \"%s\", \"transcoder_list\": [], \"node_threshold\": 1.0, "
+        "\"prompt\": \"\", \"prompt_tokens\": [",
         s->model->hash);
     for (int32_t r = 0; r < s->n_rows; r++) {
         psc_growing_put(t, r ? ", " : "");
         put_string(t, s->host->token_text(s->context, s->run_rows[r].token));
     }
     psc_growing_put(t,
-        "], \"info\": {\"generator\": {\"name\": \"pythiascope\"}}},\n\"qParams\": {\"pinnedIds\": [], "
-        "\"supernodes\": [], \"linkType\": \"both\", \"clickedId\": \"\", \"sg_pos\": \"\"},\n\"nodes\": [");
+        "], \"info\": {\"generator\": {\"name\": \"pythiascope\"}}},\n"
+        "\"qParams\": {\"pinnedIds\": [], \"supernodes\": [], \"linkType\": \"both\", "
+        "\"clickedId\": \"\", \"sg_pos\": \"\"},\n"
+        "\"nodes\": [");
 }
 
 static void write_graph(circuit_state *s, psc_growing *t) {

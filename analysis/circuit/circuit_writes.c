@@ -1,8 +1,10 @@
 /* What the components of a run wrote, kept for psc_edges and for attributions:
  *
- *   embed [rows, N]; per layer z, mlp_out, resid_pre (sequential: resid_mid) [rows, N]; the last resid_post
+ *   embed [rows, N]; per layer z, mlp_out, resid_pre (sequential: resid_mid) [rows, N]; the last
+ * resid_post
  *
- * Of the last layer's writes only the rows of the metric matter: nothing else reads them. The memory is the
+ * Of the last layer's writes only the rows of the metric matter: nothing else reads them. The
+ * memory is the
  * instance's, so that later runs find its pages. */
 #include "circuit.h"
 

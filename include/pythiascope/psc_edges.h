@@ -3,11 +3,16 @@
  * Threads: pure functions and plain structures.
  * Ownership: everything is borrowed for the call that takes it.
  *
- * Senders write into the residual stream: embed, then per layer its heads and its MLP. Receivers read it,
- * each through its own LayerNorm: per layer the heads' q, their k, their v, then the MLP; at last the
- * logits. An edge is a sender and a receiver after it. Two runs of a model with equal weights differ
- * in what senders write and in nothing else, so biases (b_O, and b_out, which is the MLP's) are on no
- * edge: they cancel in a difference. With the parallel residual an MLP does not read its own layer's heads.
+ * Senders write into the residual stream: embed, then per layer its heads and its MLP. Receivers
+ * read it,
+ * each through its own LayerNorm: per layer the heads' q, their k, their v, then the MLP; at last
+ * the
+ * logits. An edge is a sender and a receiver after it. Two runs of a model with equal weights
+ * differ
+ * in what senders write and in nothing else, so biases (b_O, and b_out, which is the MLP's) are on
+ * no
+ * edge: they cancel in a difference. With the parallel residual an MLP does not read its own
+ * layer's heads.
  *
  *   senders     0: embed    1 + l(H+1) + h: head h of layer l    1 + l(H+1) + H: its MLP
  *   receivers   l(3H+1) + iH + h: head h's q, k or v (i = 0, 1, 2)    l(3H+1) + 3H: the MLP
@@ -78,7 +83,8 @@ typedef struct psc_writes {
  *   R_c + sum over patched u of (o_u - c_u)     if at most half of its edges are patched
  *   R_o - sum over the others of (o_u - c_u)    else
  *
- * R the residual there. So with no edge patched a run is its own, with all the other one, to the bit. */
+ * R the residual there. So with no edge patched a run is its own, with all the other one, to the
+ * bit. */
 typedef struct psc_edges {
     uint32_t struct_size;
     int32_t sequence;        /* of the run */

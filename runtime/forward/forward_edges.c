@@ -1,4 +1,5 @@
-/* A pass in which each receiver reads a sum of its own (psc_edges.h). With d_u = o_u - c_u, the other
+/* A pass in which each receiver reads a sum of its own (psc_edges.h). With d_u = o_u - c_u, the
+ * other
  * run's write of sender u minus this pass's, and R the residual at the receiver:
  *
  *   d of layer l's heads [rows, H, N] = W_O's block products of (z' - z);  of its MLP: mlp' - mlp

@@ -2,7 +2,8 @@
  *
  *   differences [rows of the batch, senders, N] + inputs [INPUT_ROWS, 3H, N]
  *
- * A variant begins at the first layer with a patched receiver if the run's own writes are given, else
+ * A variant begins at the first layer with a patched receiver if the run's own writes are given,
+ * else
  * at layer 0. */
 #include "variants.h"
 
@@ -106,7 +107,8 @@ static psc_status open_memory(
     if (b->bytes >= bytes) return PSC_OK;
     if (used > cap || bytes > cap - used)
         return psc_fail(error, PSC_ERROR_MEMORY,
-            "patched edges of %d rows need %llu bytes; %llu are already retained and the cap (retained_cap) is %llu",
+            "patched edges of %d rows need %llu bytes; %llu are already retained and the cap "
+            "(retained_cap) is %llu",
             (int)n_rows, (unsigned long long)bytes, (unsigned long long)used,
             (unsigned long long)cap);
     psc_aligned_free(b->memory);

@@ -1,4 +1,5 @@
-/* The plugin circuit against float64 (tests/tools/make_circuit_golden.py): scores, circuits, curves; files
+/* The plugin circuit against float64 (tests/tools/make_circuit_golden.py): scores, circuits,
+ * curves; files
  * read again, names, overlap, paths; its bits; refusals. */
 #include "ln_mlp_fixture.h"
 
@@ -151,7 +152,8 @@ Test(circuit, all_edges_are_the_run_and_none_the_source) {
     psc_model_close(&model);
 }
 
-/* Edges that are not on a path to the logits change nothing; minimality is the least of edge_lost. */
+/* Edges that are not on a path to the logits change nothing; minimality is the least of edge_lost.
+ * */
 Test(circuit, edges_without_a_path_do_nothing) {
     const fixture_run how = {.threads = 2};
     psc_model *model = must_model(golden_path("parallel_f32", NULL));

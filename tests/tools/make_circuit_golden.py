@@ -3,12 +3,15 @@
 
     tests/tools/make_circuit_golden.py          writes tests/golden/circuit/
 
-scores: the change of z[TARGET] at the last row when one edge alone is patched. eap and eap_ig: the first order of it, by autograd in
-float64 through TransformerLens as the published code does (with STEPS inputs between). curve and rest: z of the
-first SIZES edges by |score|, and of all others. greedy: z of the first SIZES edges from the logits.
-Each receiver (a head's q, k or v, an MLP, the logits) reads a sum of its own: what each sender writes in
-the current run, or, of patched edges, what it wrote on the other prompt. The same is done by hand with
-TransformerLens (use_split_qkv_input, use_attn_result, use_hook_mlp_in), which must agree within 2e-4.
+Each receiver (a head's q, k or v, an MLP, the logits) reads a sum of its own: what each sender
+writes in the current run, or, of patched edges, what it wrote on the other prompt. The same is done
+by hand with TransformerLens (use_split_qkv_input, use_attn_result, use_hook_mlp_in), which must agree
+within 2e-4.
+
+scores: the change of z[TARGET] at the last row when one edge alone is patched. eap and eap_ig: the
+first order of it, by autograd in float64 through TransformerLens as the published code does (with
+STEPS inputs between). curve and rest: z of the first SIZES edges by |score|, and of all others.
+greedy: z of the first SIZES edges from the logits.
 """
 import math
 import pathlib
@@ -173,7 +176,7 @@ def by_hand(lens, patched, config):
 
 
 def attributions(lens, config, steps):
-    """score(u -> v) = sum of (o_u - c_u) times the gradient at v's input, a mean over inputs between."""
+    """score(u -> v) = sum of (o_u - c_u) times the mean gradient at v's input."""
     heads, layers = config["n_heads"], config["n_layers"]
     lens.set_use_split_qkv_input(True)
     lens.set_use_attn_result(True)
@@ -217,7 +220,7 @@ def attributions(lens, config, steps):
 
 
 def greedy(config, scores):
-    """Edges (receiver, sender) from the logits: always the largest of those that lead to the circuit."""
+    """Edges (receiver, sender) from the logits: the largest of those that lead to the circuit."""
     heads, order, found = config["n_heads"], [], {}
     candidates = {k: abs(v) for k, v in scores.items() if k[0][1] == "logits"}
     while candidates:
@@ -280,7 +283,8 @@ def main():
             lens = open_lens(open_transformers(folder), model.config).to(torch.float64)
             arrays["eap"] = attributions(lens, model.config, 1)
             arrays["eap_ig"] = attributions(lens, model.config, STEPS)
-        save_file({"logits": np.array(logits), **arrays}, GOLDEN / "circuit" / f"{name}.safetensors")
+        save_file({"logits": np.array(logits), **arrays},
+                  GOLDEN / "circuit" / f"{name}.safetensors")
 
 
 if __name__ == "__main__":
