@@ -13,7 +13,7 @@
 #include <string.h>
 
 static const char *const metrics[] = {"logit", "log_prob", "kl", NULL};
-static const char *const scores[] = {"auto", "none", "exact", "eap", "eap_ig", NULL};
+static const char *const scores[] = {"auto", "none", "scored", "exact", "eap", "eap_ig", NULL};
 static const char *const orders[] = {"score", "greedy", NULL};
 static const psc_option_description circuit_options[] = {
     {"metric", "logit", "logit or log_prob of the first target, or kl (before || after)",
@@ -31,6 +31,11 @@ static const psc_option_description circuit_options[] = {
         offsetof(circuit_state, threshold), 0, 1e30, NULL},
     {"file", "", "a circuit as JSON, which is tested as it is", PSC_OPTION_TEXT,
         offsetof(circuit_state, file), 0, 0, NULL},
+    {"scored", "", "a safetensors file with the scores of an earlier run or set of pairs",
+        PSC_OPTION_TEXT, offsetof(circuit_state, scored), 0, 0, NULL},
+    {"tensor", "circuit.score.over_examples",
+        "of scored: [receivers, senders], or several of them, of which the first counts",
+        PSC_OPTION_TEXT, offsetof(circuit_state, tensor), 0, 0, NULL},
     {"against", "", "a circuit as JSON; says how much of it the circuit shares", PSC_OPTION_TEXT,
         offsetof(circuit_state, against), 0, 0, NULL},
     {"path", "", "edges joined by + that are patched together, such as L3H1.q<-L1H2",
@@ -48,6 +53,19 @@ static const psc_option_description circuit_options[] = {
     {0},
 };
 
+/* The first [receivers, senders] of the tensor of scored=. */
+static int read_scores(circuit_state *s) {
+    int64_t shape[8];
+    int32_t n;
+    s->given = s->host->read_tensor(s->context, s->scored, s->tensor, &n, shape);
+    if (!s->given) return -1;
+    if ((n == 2 || n == 3) && shape[n - 2] == s->n_receivers && shape[n - 1] == s->n_senders)
+        return 0;
+    return s->host->fail(s->context,
+        "%.300s: tensor \"%.100s\" does not have %d receivers and %d senders, as this model has",
+        s->scored, s->tensor, (int)s->n_receivers, (int)s->n_senders);
+}
+
 static int circuit_open(psc_context *context, const psc_host *host, void **state) {
     circuit_state *s;
     if (PSC_OPEN_STATE(s, state, context, host)) return -1;
@@ -56,10 +74,14 @@ static int circuit_open(psc_context *context, const psc_host *host, void **state
     s->n_edges = psc_edge_count(&s->shape);
     s->n_senders = psc_edge_senders(&s->shape, s->shape.n_layers);
     s->n_receivers = psc_edge_receivers(&s->shape, s->shape.n_layers) + 1;
-    if (*s->file && s->scores >= SCORES_EXACT)
-        return host->fail(context, "file= already has a circuit; leave scores= out");
+    if (*s->file && (s->scores >= SCORES_EXACT || *s->scored))
+        return host->fail(context, "file= already has a circuit; leave scores= and scored= out");
+    if (*s->scored && s->scores != SCORES_AUTO)
+        return host->fail(context, "scored= already has scores; leave scores= out");
+    if (*s->scored && read_scores(s)) return -1;
     if (s->scores == SCORES_AUTO)
-        s->scores = *s->file || *s->path      ? SCORES_NONE
+        s->scores = *s->scored                ? SCORES_GIVEN
+                    : *s->file || *s->path    ? SCORES_NONE
                     : s->metric == CIRCUIT_KL ? SCORES_EAP_IG
                                               : SCORES_EAP;
     if (s->scores == SCORES_EAP && s->metric == CIRCUIT_KL)
@@ -68,6 +90,8 @@ static int circuit_open(psc_context *context, const psc_host *host, void **state
             "scores=eap_ig");
     s->reductions = host->reductions(context);
     if (!s->reductions) return -1;
+    if (s->scores == SCORES_GIVEN && !*s->scored)
+        return host->fail(context, "scores=scored needs a file in scored=");
     if (s->scores == SCORES_NONE && !*s->file && !*s->path)
         return host->fail(context, "scores=none needs a circuit in file=, or path=");
     if (*s->against && s->scores == SCORES_NONE && !*s->file)
@@ -140,20 +164,27 @@ static int end_source(circuit_state *s) {
 
 /* --- the run --------------------------------------------------------------------------------- */
 
-static int check_prompts(circuit_state *s) {
+/* Aligns the rows with the source's. A set of pairs says how; one pair has equal lengths. */
+static int align(circuit_state *s) {
     const psc_host *host = s->host;
+    const int in_set = host->example(s->context, s->run_rows[0].sequence) >= 0;
     if (s->source_rows == 0)
         return host->fail(s->context,
             "circuit needs a source prompt, whose values the other edges carry; give --source");
-    if (s->source_rows != s->n_rows)
+    if (s->source_rows != s->n_rows && !in_set)
         return host->fail(s->context,
             "the source prompt has %d tokens and the prompt %d; a circuit needs prompts of equal "
             "length",
             (int)s->source_rows, (int)s->n_rows);
-    s->first_row = 0;
-    while (s->first_row < s->n_rows &&
-           s->run_rows[s->first_row].token == s->source_tokens[s->first_row])
-        s->first_row++;
+    s->other_row = host->run_alloc(s->context, (uint64_t)s->n_rows * sizeof *s->other_row);
+    if (!s->other_row) return -1;
+    s->first_row = s->n_rows;
+    for (int32_t r = s->n_rows; r-- > 0;) {
+        int32_t at;
+        if (host->source_row(s->context, &s->run_rows[r], &at)) return -1;
+        s->other_row[r] = at < s->source_rows ? at : -1;
+        if (at != r || s->run_rows[r].token != s->source_tokens[r]) s->first_row = r;
+    }
     if (s->first_row < s->n_rows) return 0;
     return host->fail(s->context, "the source prompt is the prompt; give another one");
 }
@@ -171,7 +202,7 @@ static int begin_run(circuit_state *s) {
     s->lost = s->exact = NULL;
     s->ranked = (circuit_list){0};
     s->n_kept = 0;
-    if (choose_rows(s) || check_prompts(s)) return -1;
+    if (choose_rows(s) || check_memory(s) || align(s)) return -1;
     s->base = host->run_alloc(s->context, (uint64_t)s->rows.n * bytes);
     s->p = host->run_alloc(s->context, bytes);
     if (!s->base || !s->p || psc_targets_begin(s->context, host, &s->rows, &s->targets) ||

@@ -12,6 +12,7 @@ typedef enum circuit_metric { CIRCUIT_LOGIT, CIRCUIT_LOG_PROB, CIRCUIT_KL } circ
 typedef enum circuit_scores {
     SCORES_AUTO,
     SCORES_NONE,
+    SCORES_GIVEN,
     SCORES_EXACT,
     SCORES_EAP,
     SCORES_EAP_IG
@@ -49,7 +50,8 @@ typedef struct circuit_state {
     int32_t n_senders, n_receivers; /* with the logits */
     int32_t metric, scores, order, edges, minimal, check, steps, memory, top;
     double threshold;
-    const char *file, *against, *path;
+    const char *file, *against, *path, *scored, *tensor;
+    const float *given; /* [receivers, senders] of scored= */
 
     /* the source run */
     circuit_writes source;
@@ -61,6 +63,7 @@ typedef struct circuit_state {
     /* this run */
     const psc_row *run_rows;
     int32_t n_rows, first_row; /* the first row whose token is another one's */
+    int32_t *other_row;        /* [n_rows] the source's row that a row is aligned with; -1: none */
     psc_row_set rows;          /* the last row, or for `next` the one before it, or both */
     psc_target_rows targets;
     int32_t target, slot; /* the first target, and which of the rows it is at */

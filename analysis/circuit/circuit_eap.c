@@ -199,9 +199,14 @@ static void pack(eap *e, int32_t sender, int32_t n, const float *packed) {
     e->s->host->parallel_for(e->s->context, e->rows, pack_rows, e);
 }
 
+/* The differences of the block's rows; 0 where a row is aligned with none. */
 static const float *subtract(eap *e, const float *other, const float *own) {
-    const int64_t n = e->s->model->d_model, from = (int64_t)e->begin * n;
-    for (int64_t i = 0; i < (int64_t)e->rows * n; i++) e->dz[i] = other[from + i] - own[from + i];
+    const int64_t n = e->s->model->d_model;
+    for (int32_t r = 0; r < e->rows; r++) {
+        const int32_t row = e->begin + r, at = e->s->other_row[row];
+        for (int64_t i = 0; i < n; i++)
+            e->dz[r * n + i] = at < 0 ? 0.0f : other[at * n + i] - own[row * n + i];
+    }
     return e->dz;
 }
 
@@ -364,15 +369,26 @@ static int add_scores(eap *e) {
     return 0;
 }
 
+/* The input a part of the way from the source's embedding to this run's. */
+static void mix_inputs(eap *e, double part) {
+    const circuit_state *s = e->s;
+    const int64_t n = s->model->d_model;
+    for (int32_t r = 0; r < s->n_rows; r++) {
+        const float *to = s->own.writes.embed + r * n;
+        const int32_t at = s->other_row[r];
+        const float *from = at < 0 ? to : s->source.writes.embed + at * n;
+        for (int64_t i = 0; i < n; i++)
+            e->input[r * n + i] =
+                (float)((double)from[i] + part * ((double)to[i] - (double)from[i]));
+    }
+}
+
 /* The last input is this run's, where kl has no gradient. */
 static int integrate(eap *e) {
     const circuit_state *s = e->s;
-    const float *from = s->source.writes.embed, *to = s->own.writes.embed;
     e->weight = 1.0 / s->steps;
     for (int32_t k = 1; k < s->steps; k++) {
-        const double part = (double)k / (double)s->steps;
-        for (int64_t i = 0; i < e->all; i++)
-            e->input[i] = (float)((double)from[i] + part * ((double)to[i] - (double)from[i]));
+        mix_inputs(e, (double)k / (double)s->steps);
         if (find_gradients(e, e->input) || add_scores(e)) return -1;
     }
     return s->metric == CIRCUIT_KL ? 0 : find_gradients(e, NULL) || add_scores(e);

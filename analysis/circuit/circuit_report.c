@@ -54,8 +54,8 @@ static int curve_arrays(circuit_state *s) {
     int32_t sizes[48];
     for (int32_t i = 0; i < s->n_sizes; i++) sizes[i] = (int32_t)s->sizes[i];
     if (host->axis_numbers(s->context, "sizes", s->n_sizes, sizes)) return -1;
-    double *value = host->array(s->context, "curve_value", PSC_F64, 1, axis);
     double *faithful = host->array(s->context, "curve_faithfulness", PSC_F64, 1, axis);
+    double *value = host->array(s->context, "curve_value", PSC_F64, 1, axis);
     double *complete = host->array(s->context, "curve_completeness", PSC_F64, 1, axis);
     double *minimal = host->array(s->context, "curve_minimality", PSC_F64, 1, axis);
     if (!value || !faithful || !complete || !minimal) return -1;
@@ -99,6 +99,12 @@ static int path_values(circuit_state *s) {
            s->host->value_number(s->context, "path_normalized", path_normalized(s));
 }
 
+/* Whether all examples of a set have the same circuit; true outside of a set. */
+static int one_circuit(const circuit_state *s) {
+    return *s->file || s->scores == SCORES_GIVEN ||
+           s->host->example(s->context, s->run_rows[0].sequence) < 0;
+}
+
 int circuit_arrays(circuit_state *s) {
     const psc_host *host = s->host;
     if (host->value_number(s->context, "base", s->base_value) ||
@@ -106,10 +112,12 @@ int circuit_arrays(circuit_state *s) {
         return -1;
     if (!s->score && !s->ranked.at) return 0;
     if (name_axis(s, "senders", s->n_senders, circuit_sender) ||
-        name_axis(s, "receivers", s->n_receivers, circuit_receiver) || (s->score && score_array(s)))
+        name_axis(s, "receivers", s->n_receivers, circuit_receiver) ||
+        (s->ranked.at && curve_arrays(s)) ||
+        (s->score && s->scores != SCORES_GIVEN && score_array(s)))
         return -1;
     if (!s->ranked.at) return 0;
-    if (edge_arrays(s) || curve_arrays(s) || numbers(s)) return -1;
+    if ((one_circuit(s) && edge_arrays(s)) || numbers(s)) return -1;
     if (!*s->against) return 0;
     return host->value_number(s->context, "overlap_edges", s->shared_edges) ||
            host->value_number(s->context, "overlap_components", s->shared_components);
@@ -179,9 +187,11 @@ static int show_edges(circuit_state *s) {
     }
     if (shown == 0) return 0;
     return s->host->summary_bars(s->context,
-        s->scores >= SCORES_EAP ? "edges: the first order of the change when each alone is patched"
-        : s->score              ? "edges: the change when each alone is patched"
-                                : "edges by the file's scores",
+        s->scores == SCORES_GIVEN ? "edges by the scores of scored="
+        : s->scores >= SCORES_EAP
+            ? "edges: the first order of the change when each alone is patched"
+        : s->score ? "edges: the change when each alone is patched"
+                   : "edges by the file's scores",
         s->metric == CIRCUIT_LOGIT ? "" : "nats", shown, labels, values);
 }
 

@@ -75,6 +75,7 @@ int circuit_run(
                 .row_begin = s->first_row,
                 .patched = patched,
                 .other = &s->source.writes,
+                .other_row = s->other_row + s->first_row,
                 .own = &s->own.writes};
             s->variants[i] =
                 (psc_variant){.struct_size = sizeof *s->variants, .edges = &s->set_edges[i]};

@@ -351,8 +351,18 @@ Test(circuit, refusals) {
     const fixture_run how = {.threads = 1};
     psc_model *model = must_model(golden_path("parallel_f32", NULL));
     refuse_options(model, "scores=none", "needs a circuit");
-    refuse_options(model, "scores=exact,file=x", "leave scores= out");
+    refuse_options(model, "scores=exact,file=x", "leave scores= and scored= out");
     refuse_options(model, "path=x,against=y", "against= needs a circuit");
+    refuse_options(model, "scores=scored", "needs a file in scored=");
+    refuse_options(model, "scores=eap,scored=x", "already has scores");
+    refuse_options(model, "metric=kl,scores=eap", "the gradient of kl is 0");
+    refuse_options(model,
+        "tensor=resid,scored=" PSC_SOURCE_DIR
+        "/tests/golden/interventions/parallel_f32_values.safetensors",
+        "has no tensor");
+    refuse_options(model,
+        "tensor=scores,scored=" PSC_SOURCE_DIR "/tests/golden/circuit/parallel_f32.safetensors",
+        "does not have 27 receivers and 11 senders");
     psc_session *session = open_circuit(model, "", &how);
     refuse_run(session, base_ids, N, PSC_PHASE_CHANGED, "needs a source prompt");
     cr_assert_eq(run_phase(session, other_ids, N, PSC_PHASE_SOURCE), PSC_OK);
