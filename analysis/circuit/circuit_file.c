@@ -5,8 +5,8 @@
  *    "scores": [0.5, ...]}                       of each edge; may be absent
  *   {"edges": {"a1.h2->a3.h7<q>": {"in_graph": true, "score": 0.5}, ...}}    EAP's files */
 #include "circuit.h"
+#include "circuit_json.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,25 +18,28 @@ static int refuse(const circuit_state *s, const char *path, const char *what) {
     return s->host->fail(s->context, "%.300s: %s", path, what);
 }
 
-/* The whole file; null after an error. */
-static char *read_text(const circuit_state *s, const char *path, size_t *n) {
+/* The whole file, with a 0 after it; null after an error. */
+static char *read_text(const circuit_state *s, const char *path) {
     FILE *file = fopen(path, "rb");
     char *text = NULL;
     if (!file) {
         refuse(s, path, "the file cannot be opened");
         return NULL;
     }
-    size_t room = 1 << 16;
-    for (*n = 0; room <= MOST_BYTES; room *= 2) {
+    size_t room = 1 << 16, n = 0;
+    for (; room <= MOST_BYTES; room *= 2) {
         char *more = realloc(text, room);
         if (!more) break;
         text = more;
-        *n += fread(text + *n, 1, room - *n, file);
-        if (*n < room) break;
+        n += fread(text + n, 1, room - n, file);
+        if (n < room) break;
     }
-    const int whole = text && *n < room && !ferror(file);
+    const int whole = text && n < room && !ferror(file);
     fclose(file);
-    if (whole) return text;
+    if (whole) {
+        text[n] = 0;
+        return text;
+    }
     free(text);
     refuse(s, path, "the file cannot be read, or has more than 64 MiB");
     return NULL;
@@ -64,57 +67,102 @@ static int add(
     return 0;
 }
 
-static int take_array(circuit_state *s, const char *path, const json_t *names, const json_t *scores,
-    circuit_list *out) {
-    const size_t n = json_array_size(names);
-    if ((int64_t)n > s->n_edges) return refuse(s, path, "it has more edges than the model");
-    if (scores && json_array_size(scores) != n)
-        return refuse(s, path, "\"scores\" must have a number for each edge");
-    if (circuit_make_list(s, (int64_t)n, out)) return -1;
-    for (size_t i = 0; i < n; i++) {
-        const json_t *score = scores ? json_array_get(scores, i) : NULL;
-        if (add(s, out, path, json_string_value(json_array_get(names, i)),
-                json_is_number(score) ? json_number_value(score) : NAN))
-            return -1;
-    }
+/* ["A<-B", ...] */
+static int take_names(circuit_state *s, const char *path, circuit_json *json, circuit_list *out) {
+    char name[2 * CIRCUIT_NAME];
+    if (!circuit_json_take(json, '[') || circuit_json_take(json, ']')) return 0;
+    do {
+        const int text = circuit_json_next(json, '"');
+        if (text ? !circuit_json_string(json, name, sizeof name) : !circuit_json_skip(json))
+            return 0;
+        if (add(s, out, path, text ? name : NULL, NAN)) return -1;
+    } while (circuit_json_more(json, ']'));
     return 0;
 }
 
-/* The edges that are in the graph; the largest |score| first. */
-static int take_object(circuit_state *s, const char *path, json_t *edges, circuit_list *out) {
-    const char *name;
-    json_t *value;
-    if (circuit_make_list(s, (int64_t)json_object_size(edges), out)) return -1;
-    json_object_foreach(edges, name, value) {
-        const json_t *score = json_object_get(value, "score");
-        if (!json_is_true(json_object_get(value, "in_graph"))) continue;
-        if (add(s, out, path, name, json_is_number(score) ? json_number_value(score) : NAN))
-            return -1;
-    }
+/* [0.5, null, ...], one for each edge. */
+static int take_scores(circuit_state *s, const char *path, circuit_json *json, circuit_list *out) {
+    int64_t n = 0;
+    int word;
+    if (!circuit_json_take(json, '[')) return refuse(s, path, "\"scores\" must be a list");
+    if (!circuit_json_take(json, ']')) do {
+            double score = NAN;
+            if (circuit_json_next(json, 'n') ? !circuit_json_word(json, &word)
+                                             : !circuit_json_number(json, &score))
+                return 0;
+            if (n < out->n) out->at[n].score = score;
+            n++;
+        } while (circuit_json_more(json, ']'));
+    if (json->bad || n == out->n) return 0;
+    return refuse(s, path, "\"scores\" must have a number for each edge");
+}
+
+/* {"in_graph": true, "score": 0.5, ...}; *in: whether the edge is in the graph. */
+static int take_entry(circuit_json *json, int *in, double *score) {
+    char key[16];
+    *in = 0;
+    *score = NAN;
+    if (!circuit_json_take(json, '{')) return circuit_json_skip(json);
+    if (circuit_json_take(json, '}')) return 1;
+    do {
+        if (!circuit_json_string(json, key, sizeof key) || !circuit_json_take(json, ':')) break;
+        const int number = circuit_json_next(json, '-') || (*json->at >= '0' && *json->at <= '9');
+        if (strcmp(key, "in_graph") == 0 && !number && !circuit_json_next(json, '"'))
+            circuit_json_word(json, in);
+        else if (strcmp(key, "score") == 0 && number)
+            circuit_json_number(json, score);
+        else
+            circuit_json_skip(json);
+    } while (circuit_json_more(json, '}'));
+    return !json->bad;
+}
+
+/* {"a0.h1->m1": {...}, ...}: the edges that are in the graph; the largest |score| first. */
+static int take_graph(circuit_state *s, const char *path, circuit_json *json, circuit_list *out) {
+    char name[2 * CIRCUIT_NAME];
+    double score;
+    int in;
+    if (!circuit_json_take(json, '{') || circuit_json_take(json, '}')) return 0;
+    do {
+        if (!circuit_json_string(json, name, sizeof name) || !circuit_json_take(json, ':') ||
+            !take_entry(json, &in, &score))
+            break;
+        if (in && add(s, out, path, name, score)) return -1;
+    } while (circuit_json_more(json, '}'));
     qsort(out->at, (size_t)out->n, sizeof *out->at, circuit_by_score);
     return 0;
 }
 
+/* {"edges": ..., "scores": ...}; the scores come after the edges. */
+static int take_file(circuit_state *s, const char *path, circuit_json *json, circuit_list *out) {
+    char key[16];
+    int edges = 0, failed = 0;
+    if (circuit_json_next(json, '[')) return take_names(s, path, json, out);
+    if (!circuit_json_take(json, '{')) return refuse(s, path, "it has no list \"edges\"");
+    if (!circuit_json_take(json, '}')) do {
+            if (!circuit_json_string(json, key, sizeof key) || !circuit_json_take(json, ':')) break;
+            if (strcmp(key, "edges") == 0 && !edges++)
+                failed = circuit_json_next(json, '[') ? take_names(s, path, json, out)
+                                                      : take_graph(s, path, json, out);
+            else if (strcmp(key, "scores") == 0 && edges)
+                failed = take_scores(s, path, json, out);
+            else
+                circuit_json_skip(json);
+        } while (!failed && circuit_json_more(json, '}'));
+    if (!failed && !json->bad && !edges) failed = refuse(s, path, "it has no list \"edges\"");
+    return failed;
+}
+
 int circuit_read(circuit_state *s, const char *path, circuit_list *out) {
-    json_error_t error;
-    size_t n;
-    char *text = read_text(s, path, &n);
+    char *text = read_text(s, path);
     if (!text) return -1;
-    json_t *root = json_loadb(text, n, JSON_REJECT_DUPLICATES, &error);
+    circuit_json json = {.at = text, .line = 1};
+    int failed = circuit_make_list(s, s->n_edges, out);
+    if (!failed) failed = take_file(s, path, &json, out);
+    if (!failed) json.bad |= !circuit_json_next(&json, 0);
+    if (!failed && json.bad)
+        failed = s->host->fail(s->context, "%.300s: line %d is not JSON", path, json.line);
     free(text);
-    if (!root)
-        return s->host->fail(
-            s->context, "%.300s: line %d is not JSON: %.100s", path, error.line, error.text);
-    json_t *edges = json_is_array(root) ? root : json_object_get(root, "edges");
-    json_t *scores = json_object_get(root, "scores");
-    int failed;
-    if (json_is_array(edges) && (!scores || json_is_array(scores)))
-        failed = take_array(s, path, edges, scores, out);
-    else if (json_is_object(edges))
-        failed = take_object(s, path, edges, out);
-    else
-        failed = refuse(s, path, "it has no list \"edges\"");
-    json_decref(root);
     if (!failed && out->n == 0) failed = refuse(s, path, "it has no edge");
     return failed;
 }

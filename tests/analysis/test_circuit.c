@@ -252,6 +252,12 @@ Test(circuit, files) {
     cr_assert_eq(number(session, "overlap_edges"), 1.0);
     cr_assert_eq(number(session, "overlap_components"), 1.0);
     psc_session_close(&session);
+    static const char others[] = "{\"a\": [{\"b\": {}}, [], -1.5e3, {\"c\": [null, \"\\\"\"]}],\n"
+                                 " \"edges\": [\"logits<-embed\"], \"scores\": [null], \"d\": {}}";
+    write_text(path, others, sizeof others - 1);
+    session = tested(model, options, &how);
+    cr_assert_eq(number(session, "circuit_edges"), 1.0);
+    psc_session_close(&session);
     static const char short_list[] = "[\"logits<-embed\", \"m0->logits\", \"a0.h1->a1.h3<v>\"]";
     write_text(path, short_list, sizeof short_list - 1);
     session = tested(model, options, &how);
@@ -289,6 +295,17 @@ Test(circuit, files_refused) {
     close(mkstemp(path));
     psc_model *model = must_model(golden_path("parallel_f32", NULL));
     refuse_file(model, path, "[\"logits<-embed\"", "is not JSON");
+    refuse_file(model, path, "[\"logits<-embed\"] 3", "line 1 is not JSON");
+    refuse_file(model, path, "[\"logits<-embed\",\n]", "line 2");
+    refuse_file(model, path, "{\"edges\": [\"logits<-embed\"]", "is not JSON");
+    refuse_file(model, path, "{\"edges\" [\"logits<-embed\"]}", "is not JSON");
+    refuse_file(model, path, "{\"edges\": [\"logits<-embed\"], \"scores\": [0x1]}", "not JSON");
+    refuse_file(model, path, "{\"edges\": [\"logits<-embed\"], \"scores\": [-inf]}", "not JSON");
+    refuse_file(model, path, "{\"edges\": [\"logits<-embed\"], \"other\": \"\n\"}", "not JSON");
+    char deep[200] = "{\"other\": ";
+    memset(deep + strlen(deep), '[', 100);
+    refuse_file(model, path, deep, "is not JSON");
+    refuse_file(model, path, "", "no list");
     refuse_file(model, path, "{}", "no list \"edges\"");
     refuse_file(model, path, "[]", "it has no edge");
     refuse_file(model, path, "[3]", "not a text");
