@@ -105,7 +105,7 @@ static int take_entry(circuit_json *json, int *in, double *score) {
     if (!circuit_json_take(json, '{')) return circuit_json_skip(json);
     if (circuit_json_take(json, '}')) return 1;
     do {
-        if (!circuit_json_string(json, key, sizeof key) || !circuit_json_take(json, ':')) break;
+        if (!circuit_json_key(json, key, sizeof key)) break;
         const int number = circuit_json_next(json, '-') || (*json->at >= '0' && *json->at <= '9');
         if (strcmp(key, "in_graph") == 0 && !number && !circuit_json_next(json, '"'))
             circuit_json_word(json, in);
@@ -124,9 +124,7 @@ static int take_graph(circuit_state *s, const char *path, circuit_json *json, ci
     int in;
     if (!circuit_json_take(json, '{') || circuit_json_take(json, '}')) return 0;
     do {
-        if (!circuit_json_string(json, name, sizeof name) || !circuit_json_take(json, ':') ||
-            !take_entry(json, &in, &score))
-            break;
+        if (!circuit_json_key(json, name, sizeof name) || !take_entry(json, &in, &score)) break;
         if (in && add(s, out, path, name, score)) return -1;
     } while (circuit_json_more(json, '}'));
     qsort(out->at, (size_t)out->n, sizeof *out->at, circuit_by_score);
@@ -140,7 +138,7 @@ static int take_file(circuit_state *s, const char *path, circuit_json *json, cir
     if (circuit_json_next(json, '[')) return take_names(s, path, json, out);
     if (!circuit_json_take(json, '{')) return refuse(s, path, "it has no list \"edges\"");
     if (!circuit_json_take(json, '}')) do {
-            if (!circuit_json_string(json, key, sizeof key) || !circuit_json_take(json, ':')) break;
+            if (!circuit_json_key(json, key, sizeof key)) break;
             if (strcmp(key, "edges") == 0 && !edges++)
                 failed = circuit_json_next(json, '[') ? take_names(s, path, json, out)
                                                       : take_graph(s, path, json, out);

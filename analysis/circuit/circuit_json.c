@@ -37,6 +37,10 @@ int circuit_json_string(circuit_json *json, char *out, size_t size) {
     return 1;
 }
 
+int circuit_json_key(circuit_json *json, char *out, size_t size) {
+    return (circuit_json_string(json, out, size) && circuit_json_take(json, ':')) || refuse(json);
+}
+
 int circuit_json_number(circuit_json *json, double *out) {
     circuit_json_next(json, 0);
     const size_t n = json->bad ? 0 : strspn(json->at, "+-.0123456789Ee");
@@ -83,9 +87,8 @@ int circuit_json_skip(circuit_json *json) {
     char ends[MOST_DEPTH], key[8];
     int depth = 0;
     do {
-        if (depth > 0 && ends[depth - 1] == '}' &&
-            (!circuit_json_string(json, key, sizeof key) || !circuit_json_take(json, ':')))
-            return refuse(json);
+        if (depth > 0 && ends[depth - 1] == '}' && !circuit_json_key(json, key, sizeof key))
+            return 0;
         const int list = circuit_json_next(json, '['), object = circuit_json_next(json, '{');
         if (list || object) {
             if (depth == MOST_DEPTH) return refuse(json);

@@ -19,6 +19,8 @@ int circuit_json_next(circuit_json *json, char c);
 int circuit_json_take(circuit_json *json, char c);
 /* A string: out receives at most size - 1 bytes of it, with a 0; a longer one ends in "...". */
 int circuit_json_string(circuit_json *json, char *out, size_t size);
+/* The key of an entry of an object, and its colon. */
+int circuit_json_key(circuit_json *json, char *out, size_t size);
 /* A number. */
 int circuit_json_number(circuit_json *json, double *out);
 /* true, false or null; *out is 1 for true. */
