@@ -110,4 +110,29 @@ expect 2 '--batch needs' analyze --pairs "$set" --batch 0
 expect 2 '--draws needs' analyze --pairs "$set" --draws -1
 expect 2 '--seed needs' analyze --pairs "$set" --seed x
 expect 1 'target example is that of a set of pairs' analyze --text a --target example
+
+# Edges over a set: mean scores, the circuit of these on each pair, prompts of other lengths.
+check 'scores of edges' "$program" analyze --pairs "$set" --plugin circuit:edges=0 --draws 0 \
+    --out "$work/scores" >"$work/log"
+check 'their circuit on each pair' "$program" analyze --pairs "$set" --draws 0 --out "$work/circuit" \
+    --plugin "circuit:scored=$work/scores/tensors.safetensors,edges=5,minimal=0" >"$work/log"
+check 'it explains most of the pairs' python3 - "$work/circuit" <<'END'
+import json, struct, sys
+raw = open(sys.argv[1] + "/tensors.safetensors", "rb").read()
+n = struct.unpack("<Q", raw[:8])[0]
+header = json.loads(raw[8:8 + n])
+def values(name):
+    at = header[name]["data_offsets"]
+    return struct.unpack(f"<{(at[1] - at[0]) // 8}d", raw[8 + n + at[0]:8 + n + at[1]])
+scores, rows = values("circuit.edge_score"), header["circuit.curve_faithfulness"]["shape"]
+assert rows[0] == 24 and header["circuit.edge_score"]["shape"] == [24, 5]
+assert all(scores[i] == scores[i % 5] for i in range(len(scores)))  # one circuit for all
+curve = values("circuit.curve_faithfulness")
+whole = [curve[i * rows[1] + rows[1] - 1] for i in range(24)]
+assert whole == [1.0] * 24, whole
+END
+echo '{"clean": "the old man saw the sea", "corrupt": "a man saw the sea", "target": " and"}' >"$work/one.jsonl"
+check 'prompts of other lengths' "$program" analyze --pairs "$work/one.jsonl" --align end --draws 0 \
+    --plugin circuit:edges=5 >"$work/log"
+expect 1 'align them by --align' analyze --pairs "$work/one.jsonl" --plugin circuit:edges=5
 conclude
