@@ -16,6 +16,7 @@
  * the processor time of opening the plugin and of the first window, beyond a later window's. Prints
  * medians and quartiles, and the median's part of the floor. Writes no files. */
 #include "bench.h"
+#include "coder_config.h"
 #include "corpus_floor.h"
 #include "json_line.h"
 #include "options.h"
@@ -145,9 +146,25 @@ static double before_first(const contender *c, int rounds) {
     return extra > 0.0 ? extra : 0.0;
 }
 
+/* sae: the encoder's product, with the numbers of latents that cfg.json has under path=. */
+static corpus_work dictionary_products(const psc_model_info *m, const char *plugin) {
+    char path[256] = "";
+    psc_coder_config config;
+    const char *at = strstr(plugin, "path=");
+    if (at) sscanf(at + 5, "%255[^,]", path);
+    const int unread = psc_coder_config_read(&config, path, NULL, m->parallel_residual, NULL);
+    const double n = unread ? 0.0 : config.d_in, latents = unread ? 0.0 : config.n_latents;
+    return (corpus_work){2.0 * n * latents, n, n * latents};
+}
+
+static corpus_work products(const psc_model_info *m, const char *plugin, int rows) {
+    return corpus_named(plugin, "sae") ? dictionary_products(m, plugin)
+                                       : corpus_products(m, plugin, rows);
+}
+
 static void print_json(contender *c, const psc_model_info *m, const setup *s, const char *isa) {
     const double pass = corpus_pass_operations(m, s->rows);
-    const corpus_work work = corpus_products(m, c->plugin, s->rows);
+    const corpus_work work = products(m, c->plugin, s->rows);
     bench_json_line(
         json_pack("{s:s, s:s, s:s, s:i, s:i, s:s, s:f, s:f, s:f, s:f, s:f, s:o, s:o, s:o, s:f}",
             "bench", "corpus", "model", s->folder, "plugin", c->plugin, "rows", s->rows, "threads",
@@ -161,7 +178,7 @@ static void print_json(contender *c, const psc_model_info *m, const setup *s, co
 
 /* Bytes: weights of two bytes each once per window, and the numbers that the reductions read. */
 static void print_text(contender *c, const psc_model_info *m, const setup *s) {
-    const corpus_work work = corpus_products(m, c->plugin, s->rows);
+    const corpus_work work = products(m, c->plugin, s->rows);
     const double floor = 1.0 + work.operations / corpus_pass_operations(m, s->rows);
     const int first = s->threads == 1 ? PROCESSOR : WALL;
     const double median = bench_quantile(c->multiples[first], s->rounds, 0.5);

@@ -10,7 +10,6 @@
 #ifndef CORPUS_FLOOR_H
 #define CORPUS_FLOOR_H
 
-#include "coder_config.h"
 #include "psc.h"
 
 #include <stdbool.h>
@@ -88,17 +87,6 @@ static inline corpus_work corpus_left_out(const psc_model_info *m, int rows) {
         -(2.0 * (2.0 * n * n + 2.0 * n * mlp) + 4.0 * n * 0.5 * (rows + 1.0)), 0.0, 0.0};
 }
 
-/* sae: the encoder's product, with the numbers of latents that cfg.json has under path=. */
-static inline corpus_work corpus_dictionary(const psc_model_info *m, const char *plugin) {
-    char path[256] = "";
-    psc_coder_config config;
-    const char *at = strstr(plugin, "path=");
-    if (at) sscanf(at + 5, "%255[^,]", path);
-    const int unread = psc_coder_config_read(&config, path, NULL, m->parallel_residual, NULL);
-    const double n = unread ? 0.0 : config.d_in, latents = unread ? 0.0 : config.n_latents;
-    return (corpus_work){2.0 * n * latents, n, n * latents};
-}
-
 /* "logits" stands for all logits and an empty observer; "logits:..." for the plugin. */
 static inline corpus_work corpus_products(const psc_model_info *m, const char *plugin, int rows) {
     const double layers = m->n_layers, n = m->d_model, mlp = m->d_mlp;
@@ -109,7 +97,6 @@ static inline corpus_work corpus_products(const psc_model_info *m, const char *p
         corpus_named(plugin, "partition"))
         return corpus_vocabulary(m, plugin);
     if (corpus_named(plugin, "logits")) return corpus_shares(m, plugin);
-    if (corpus_named(plugin, "sae")) return corpus_dictionary(m, plugin);
     if (corpus_named(plugin, "edges")) return corpus_reads(m, true, rows);
     if (corpus_named(plugin, "spans") || corpus_named(plugin, "words"))
         return corpus_reads(m, false, rows);

@@ -20,7 +20,7 @@ try:
     import transformers
     from pythiascope import Metric, Model
 except ModuleNotFoundError as error:
-    need = f"{__file__}: needs the package {error.name}; see bench/install_rivals.sh"
+    need = f"{__file__}: needs the package {error.name}; pip install {error.name}"
     raise SystemExit(need) from None
 
 TOLERANCE = 1e-4  # of the largest element

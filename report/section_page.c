@@ -19,6 +19,7 @@ static const char *const pages[][2] = {
     {"edges", "docs/plugins/edges.md"},
     {"roles", "docs/plugins/roles.md"},
     {"neurons", "docs/plugins/neurons.md"},
+    {"sae", "docs/plugins/sae.md"},
     {"attention", "docs/plugins/attention.md"},
     {"spans", "docs/plugins/spans.md"},
     {"partition", "docs/plugins/partition.md"},

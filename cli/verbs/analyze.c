@@ -206,7 +206,9 @@ static psc_status run_input(
     psc_metric metric = PSC_METRIC_INIT;
     double value = 0;
     char line[120];
-    psc_status status = cli_metric_read(&metric, a->arguments, &a->prompt, error);
+    psc_status status = PSC_OK;
+    if (!a->plugin) /* sweep has a metric of its own */
+        status = cli_metric_read(&metric, a->arguments, &a->prompt, error);
     if (status) return status;
     metric.value = &value;
     if (metric.n_terms) {

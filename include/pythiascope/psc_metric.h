@@ -20,12 +20,12 @@ typedef enum psc_metric_kind {
 
 typedef struct psc_metric_term {
     uint32_t struct_size;
-    int32_t kind;        /* psc_metric_kind */
-    int32_t row;         /* psc_row.index */
-    int32_t token;       /* of LOGIT and LOG_P: an id; -1: the session's target, as it is at this row */
-    int32_t target;      /* its number, from 0; -1: the sum over all of them. Of a contrast the term is
+    int32_t kind;   /* psc_metric_kind */
+    int32_t row;    /* psc_row.index */
+    int32_t token;  /* of LOGIT and LOG_P: an id; -1: the session's target, as it is at this row */
+    int32_t target; /* its number, from 0; -1: the sum over all of them. Of a contrast the term is
                             the difference */
-    double weight;       /* finite */
+    double weight;  /* finite */
     const float *logits; /* of KL: [d_vocab], finite: another run's. Borrowed for the run */
 } psc_metric_term;
 #define PSC_METRIC_TERM_INIT                                                                       \

@@ -225,7 +225,7 @@ Test(corpus_stride, a_session_counts_new_tokens) {
 /* Of the built-ins, loss and activations take no token twice, and editors count nothing. */
 Test(corpus_stride, plugins_that_would_count_twice_are_refused) {
     static const char *const able[] = {
-        "loss", "activations", "ablate", "scale", "steer", "knockout"};
+        "loss", "activations", "ablate", "scale", "steer", "knockout", "direction"};
     psc_model *model = small_model();
     psc_session *session = open_session(model, true);
     for (int32_t i = 0; i < psc_builtin_count(); i++) {

@@ -544,11 +544,13 @@ class Instruments(Labelled):
         text: Input,
         *,
         metric: Literal["logit", "log_prob", "kl"] = "logit",
-        scores: Literal["auto", "none", "exact", "eap", "eap_ig"] = "auto",
+        scores: Literal["auto", "none", "scored", "exact", "eap", "eap_ig"] = "auto",
         order: Literal["score", "greedy"] = "score",
         edges: int = 100,
         threshold: float = 0.0,
         file: Text | Sequence[Any] = "",
+        scored: Text | Sequence[Any] = "",
+        tensor: Text | Sequence[Any] = "circuit.score.over_examples",
         against: Text | Sequence[Any] = "",
         path: Text | Sequence[Any] = "",
         minimal: int = 50,
@@ -578,8 +580,8 @@ class Instruments(Labelled):
                 logit, log_prob, kl. Default: "logit".
             scores: of each edge; exact: one run per edge; eap: attribution patching, by one
                 gradient; eap_ig: by gradients at inputs between; auto: none with file or path,
-                else eap, for kl eap_ig. Takes one of auto, none, exact, eap, eap_ig. Default:
-                "auto".
+                else eap, for kl eap_ig. Takes one of auto, none, scored, exact, eap, eap_ig.
+                Default: "auto".
             order: greedy: from the logits, only edges to components of the circuit. Takes one
                 of score, greedy. Default: "score".
             edges: edges of the circuit, unless a threshold is given; 0: scores only. Takes a
@@ -587,6 +589,10 @@ class Instruments(Labelled):
             threshold: above 0: the edges whose |score| reaches it. Takes a number, at least 0.
                 Default: 0.0.
             file: a circuit as JSON, which is tested as it is. Takes a text. Default: "".
+            scored: a safetensors file with the scores of an earlier run or set of pairs. Takes
+                a text. Default: "".
+            tensor: of scored: [receivers, senders], or several of them, of which the first
+                counts. Takes a text. Default: "circuit.score.over_examples".
             against: a circuit as JSON; says how much of it the circuit shares. Takes a text.
                 Default: "".
             path: edges joined by + that are patched together, such as L3H1.q<-L1H2. Takes a
@@ -620,6 +626,8 @@ class Instruments(Labelled):
             "edges": edges,
             "threshold": threshold,
             "file": file,
+            "scored": scored,
+            "tensor": tensor,
             "against": against,
             "path": path,
             "minimal": minimal,

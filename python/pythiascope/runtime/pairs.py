@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import json
 import operator
 import os
 from collections.abc import Mapping, Sequence
@@ -87,6 +86,8 @@ def _read(path: Union[str, os.PathLike[str]]) -> bytes:
 
 
 def _lines(pairs: Sequence[Mapping[str, Any]]) -> bytes:
+    import json
+
     lines = []
     for i, pair in enumerate(pairs):
         if not isinstance(pair, Mapping):
