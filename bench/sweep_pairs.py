@@ -16,9 +16,13 @@ import subprocess
 import sys
 import time
 
-import pandas
-import torch
-from transformer_lens import patching
+try:
+    import pandas
+    import torch
+    from transformer_lens import patching
+except ModuleNotFoundError as error:
+    need = f"{__file__}: needs the package {error.name}; pip install {error.name}"
+    raise SystemExit(need) from None
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "rivals"))

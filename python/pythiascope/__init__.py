@@ -24,8 +24,8 @@ from .instruments.interventions import ablate, direction, knockout, patch, scale
 from .model import Model
 from .results.arrays import Array
 from .results.results import Result
-from .runtime.pairs import Pairs
 from .runtime.metric import Metric
+from .runtime.pairs import Pairs
 from .runtime.scoring import Score
 
 if TYPE_CHECKING:

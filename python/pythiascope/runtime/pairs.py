@@ -17,7 +17,6 @@ from .opened import OpenModel
 
 __all__ = ["OpenPairs", "Pairs"]
 
-Align = Literal["equal", "end", "start", "spans"]
 _ALIGNS = ("equal", "end", "start", "spans")
 _FULL_PASS = 512  # rows that fill a pass
 _MOST_CACHE = 1 << 30  # bytes of keys and values, unless one sequence has more
@@ -51,7 +50,7 @@ class Pairs:
         self,
         pairs: Union[str, os.PathLike[str], Sequence[Mapping[str, Any]]],
         *,
-        align: Align = "equal",
+        align: Literal["equal", "end", "start", "spans"] = "equal",
         batch: int = 0,
         draws: int = 10000,
         seed: int = 0,
