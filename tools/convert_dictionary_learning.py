@@ -17,6 +17,7 @@ import sys
 
 try:
     import torch
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 except ModuleNotFoundError as error:
     need = f"{__file__}: needs the package {error.name}; pip install {error.name}"
@@ -62,6 +63,10 @@ def fail(message):
     sys.exit(f"convert_dictionary_learning: {message}")
 
 
+def is_count(value, least):
+    return type(value) is int and value >= least  # True is an int, too
+
+
 def read_trainer(folder):
     path = folder / "config.json"
     try:
@@ -71,10 +76,10 @@ def read_trainer(folder):
     trainer = config.get("trainer") if isinstance(config, dict) else None
     if not isinstance(trainer, dict):
         fail(f'{path} has no object "trainer"')
-    if trainer.get("dict_class") not in CLASSES:
+    if str(trainer.get("dict_class")) not in CLASSES:
         fail(f"{path} has the class {trainer.get('dict_class')!r}; known are {', '.join(CLASSES)}")
     for key in ("activation_dim", "dict_size"):
-        if not isinstance(trainer.get(key), int) or trainer[key] < 1:
+        if not is_count(trainer.get(key), 1):
             fail(f'{path} has no positive whole number "{key}"')
     return trainer
 
@@ -84,7 +89,8 @@ def read_state(folder):
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types
-        fail(f"cannot read {path} as tensors: {str(error).splitlines()[0].split('. ')[0]}")
+        why = (str(error).splitlines() or [""])[0].split(". ")[0]
+        fail(f"cannot read {path} as tensors: {type(error).__name__} {why}".rstrip())
     if not isinstance(state, dict):
         fail(f"{path} is not a state dict")
     return state
@@ -95,7 +101,7 @@ def hook_of(trainer, point):
     if point:
         return point
     layer, name = trainer.get("layer"), trainer.get("submodule_name")
-    if not isinstance(layer, int) or layer < 0:
+    if not is_count(layer, 0):
         fail('config.json has no whole number "layer"; give --point blocks.L.hook_resid_post')
     kind = re.sub(r"_layer_?\d+$", "", name) if isinstance(name, str) else "resid_post"
     if kind not in SUBMODULES:
@@ -131,7 +137,7 @@ def tensors_of(state, trainer):
 def number_of_active(state, trainer):
     k = trainer.get("k", state.get("k"))
     k = int(k) if torch.is_tensor(k) and k.numel() == 1 else k
-    if not isinstance(k, int) or not 0 < k <= trainer["dict_size"]:
+    if not is_count(k, 1) or k > trainer["dict_size"]:
         fail(f"k is {k!r}; config.json must give it as 1 to {trainer['dict_size']}")
     return k
 
@@ -161,12 +167,16 @@ def convert(source, target, point=None):
     state = read_state(source)
     tensors = tensors_of(state, trainer)
     config = config_of(state, trainer, tensors, point)
-    target.mkdir(parents=True, exist_ok=True)
-    # cfg.json comes last: a folder without it is no dictionary.
-    save_file(tensors, str(target / "sae_weights.safetensors"))
-    written = target / "cfg.json.part"
-    written.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
-    os.replace(written, target / "cfg.json")
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        # cfg.json comes last: a folder without it is no dictionary.
+        (target / "cfg.json").unlink(missing_ok=True)
+        save_file(tensors, str(target / "sae_weights.safetensors"))
+        written = target / "cfg.json.part"
+        written.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+        os.replace(written, target / "cfg.json")
+    except (OSError, SafetensorError) as error:
+        fail(f"cannot write {target}: {error}")
 
 
 def main():
