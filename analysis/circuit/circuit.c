@@ -88,6 +88,10 @@ static int circuit_open(psc_context *context, const psc_host *host, void **state
         return host->fail(context,
             "scores=eap needs another metric: the gradient of kl is 0 in the run itself; use "
             "scores=eap_ig");
+    if (s->scores == SCORES_EAP_IG && s->metric == CIRCUIT_KL && s->steps < 2)
+        return host->fail(context,
+            "steps=1 leaves no input with a gradient: that of kl is 0 in the run itself; give "
+            "steps=2 or more");
     s->reductions = host->reductions(context);
     if (!s->reductions) return -1;
     if (s->scores == SCORES_GIVEN && !*s->scored)

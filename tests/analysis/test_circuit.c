@@ -373,6 +373,7 @@ Test(circuit, refusals) {
     refuse_options(model, "scores=scored", "needs a file in scored=");
     refuse_options(model, "scores=eap,scored=x", "already has scores");
     refuse_options(model, "metric=kl,scores=eap", "the gradient of kl is 0");
+    refuse_options(model, "metric=kl,steps=1", "give steps=2 or more");
     refuse_options(model,
         "tensor=resid,scored=" PSC_SOURCE_DIR
         "/tests/golden/interventions/parallel_f32_values.safetensors",
