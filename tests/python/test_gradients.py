@@ -139,6 +139,7 @@ def test_a_kept_gradient_is_refused(model):
         (Metric.logit("several tokens here"), "pass a text of one token"),
         (Metric.kl([1.0, 2.0]), "logits are 2"),
         (Metric(), "no terms"),
+        (np.sum, "a metric is a Metric"),
     ],
 )
 def test_wrong_metrics(model, metric, words):

@@ -208,6 +208,8 @@ class Hooks(ModelBase):
 
     def _made_metric(self, metric: Metric | None, sequences: list[Tokens]) -> MadeMetric:
         """A metric's structure for these sequences; None: that of the loss."""
+        if metric is not None and not isinstance(metric, Metric):
+            raise InputError(f"a metric is a Metric, such as Metric.logit(' he'), not {metric!r}")
         single = cast("Any", self).to_single_token
         return (metric or Metric.loss()).made(sequences, self.cfg.d_vocab, single)
 
