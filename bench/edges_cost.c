@@ -1,12 +1,11 @@
 /* The cost of a pass with patched edges (psc_edges.h), against the plain pass of the same rows with
- * the
- * last row's logits, interleaved in one run.
+ * the last row's logits, interleaved in one run.
  *
  *   edges_cost MODEL_FOLDER [ROWS [REPETITIONS [THREADS]]]
  *
  * eap: a source run, this run and the attributions of all edges (plugin circuit), in plain passes.
  * Cases: 1 %, 10 %, 50 %, 90 % of all edges patched, drawn at random, and one edge of the middle
- * layer.
+ * layer. A run's first pass with patched edges touches its memory first and is not counted.
  * The other run's writes are this one's times 0.75. Time is the process's processor time, so that
  * other processes disturb it little. Prints the median ratio and its quartiles. Writes no files. */
 #include "bench.h"
@@ -110,7 +109,8 @@ static int on_end(psc_context *context, void *payload, int status) {
     const psc_writes other = {sizeof other, s->n_rows,
         scaled(s, embed.tensor.data, (int64_t)s->n_rows * info->d_model), s->other[0], s->other[1],
         s->other[2], mid ? s->other[3] : NULL};
-    for (int i = 0; i < CASES; i++) {
+    for (int r = 0; r <= CASES; r++) { /* once more the first, whose memory is new */
+        const int i = r ? r - 1 : 0;
         const psc_edges edges = {
             .struct_size = sizeof edges, .patched = s->patched[i], .other = &other, .own = &own};
         const psc_variant variant = {.struct_size = sizeof variant, .edges = &edges};
