@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 /* Numbers of a row of a point; 0 where a row's length is not the model's own. */
 static int64_t width_of(const psc_model_info *info, int32_t point) {
@@ -127,4 +128,38 @@ void psc_coder_close(psc_coder **coder) {
     psc_aligned_free(c->b_mag);
     psc_coder_free_work(&c->work);
     free(c);
+}
+
+/* --- its contents ---------------------------------------------------------------------------- */
+
+static void add_floats(XXH3_state_t *state, const float *x, size_t n) {
+    if (x) XXH3_64bits_update(state, x, n * sizeof *x);
+}
+
+static void add_panels(XXH3_state_t *state, const psc_packed *packed) {
+    if (packed->panels)
+        add_floats(state, packed->panels, psc_packed_elements(packed->out, packed->k));
+}
+
+uint64_t psc_coder_contents(const psc_coder *coder) {
+    const psc_coder_config *c = &coder->config;
+    const int32_t facts[] = {c->kind, (int32_t)c->norm, c->subtracts_b_dec, c->rescaled, c->d_in,
+        c->d_out, c->n_latents, c->k, c->in.point, c->in.layer, c->in.affine, c->out.point,
+        c->out.layer, c->out.affine};
+    const size_t latents = (size_t)c->n_latents;
+    XXH3_state_t *state = XXH3_createState();
+    if (!state) return 0;
+    XXH3_64bits_reset(state);
+    XXH3_64bits_update(state, facts, sizeof facts);
+    add_panels(state, &coder->encoder);
+    add_panels(state, &coder->skip);
+    add_floats(state, coder->decoder, latents * (size_t)c->d_out);
+    add_floats(state, coder->b_enc, latents);
+    add_floats(state, coder->b_dec, (size_t)c->d_out);
+    add_floats(state, coder->limits, latents);
+    add_floats(state, coder->rate, latents);
+    add_floats(state, coder->b_mag, latents);
+    const uint64_t hash = XXH3_64bits_digest(state);
+    XXH3_freeState(state);
+    return hash;
 }

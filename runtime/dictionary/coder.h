@@ -58,6 +58,8 @@ typedef struct psc_coder {
 /* point: null, or in place of the folder's (coder_config.h). An error names the file. */
 psc_status psc_coder_open(psc_coder **out, const char *path, const char *point,
     const psc_model *model, const psc_kernels *kernels, psc_error *error);
+/* A hash of what it computes with: kinds, points and all weights. */
+uint64_t psc_coder_contents(const psc_coder *coder);
 /* *coder may be null and becomes null. */
 void psc_coder_close(psc_coder **coder);
 

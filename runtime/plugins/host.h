@@ -90,6 +90,8 @@ int psc_host_gradients(psc_context *context, int32_t n, const psc_variant *varia
 void psc_host_drop_gradients(psc_context *context);
 
 /* --- host_tensor.c --- */
+/* In open, over a corpus: what the plugin read from a file becomes part of the state's header. */
+void psc_host_note_contents(psc_context *context, const void *bytes, size_t n);
 const float *psc_host_read_entry(psc_context *context, const char *path, const char *name,
     int or_only, int64_t index, int32_t *n_axes, int64_t shape[8]);
 const float *psc_host_read_tensor(

@@ -50,6 +50,10 @@ int psc_host_dictionary_open(
         psc_host_pass(context, &error);
         return -1;
     }
+    if (session->options.accumulate) {
+        const uint64_t contents = psc_coder_contents(coder);
+        psc_host_note_contents(context, &contents, sizeof contents);
+    }
     const uint32_t size = out->struct_size;
     memcpy(out, &coder->info, size < sizeof *out ? size : sizeof *out);
     out->struct_size = size;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 enum { LISTED_NAMES = 4 };
 
@@ -63,6 +64,11 @@ static psc_status take_entry(
     return PSC_OK;
 }
 
+void psc_host_note_contents(psc_context *context, const void *bytes, size_t n) {
+    if (context->turn.where == PSC_IN_OPEN && context->session->options.accumulate)
+        context->contents = XXH3_64bits_withSeed(bytes, n, context->contents);
+}
+
 /* The tensor as f32 in the life arena. */
 static psc_status copy_tensor(const float **out, psc_context *context, const psc_tensor *tensor,
     const char *path, int32_t *n_axes, int64_t shape[8], psc_error *error) {
@@ -75,7 +81,10 @@ static psc_status copy_tensor(const float **out, psc_context *context, const psc
     float *copy = psc_arena_alloc(&context->life_arena, count * sizeof *copy);
     *out = copy;
     if (!copy) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for %.300s", path);
-    if (psc_tensor_floats(context->session->kernels, tensor, 0, count, copy)) return PSC_OK;
+    if (psc_tensor_floats(context->session->kernels, tensor, 0, count, copy)) {
+        psc_host_note_contents(context, copy, count * sizeof *copy);
+        return PSC_OK;
+    }
     return psc_fail(error, PSC_ERROR_INPUT,
         "%.300s: tensor \"%.100s\" has dtype %s, but only F32, F16, BF16 and F64 are supported",
         path, tensor->name, tensor->dtype);

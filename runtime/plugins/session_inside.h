@@ -64,7 +64,8 @@ struct psc_context {
     float *zero_bias;            /* for matrices without a bias; null until requested */
     int section;                 /* index into results->sections; -1 outside a run */
     psc_accumulators accumulators;
-    psc_shards *shards;             /* null: the plugin writes none */
+    uint64_t contents;  /* a hash of what `open` read from files, over a corpus; 0: nothing */
+    psc_shards *shards; /* null: the plugin writes none */
     psc_dictionaries *dictionaries; /* null: the plugin opened none */
     psc_turn turn;                  /* decides which host calls are allowed */
     bool in_run;                    /* from run_begin to report */

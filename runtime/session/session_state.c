@@ -51,6 +51,11 @@ static json_t *plugin_object(const psc_context *context, bool *ok) {
         if (a->extra) append(table, ok, json_integer((json_int_t)a->extra));
         append(tables, ok, table);
     }
+    if (context->contents) {
+        char text[17];
+        snprintf(text, sizeof text, "%016" PRIx64, context->contents);
+        put(plugin, ok, "contents", psc_json_text(text));
+    }
     put(plugin, ok, "options", options);
     put(plugin, ok, "accumulators", tables);
     return plugin;
@@ -245,6 +250,12 @@ static psc_status check_plugin(
     if (!json_equal(json_object_get(theirs, "options"), json_object_get(ours, "options")))
         return psc_fail(error, PSC_ERROR_INPUT,
             "the state file %s was made with different options of plugin %s", path, name);
+    const char *contents = string_of(theirs, "contents"); /* older states have none */
+    if (*contents && strcmp(contents, string_of(ours, "contents")) != 0)
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "the state file %s was made when the files that plugin %s reads had other contents; put "
+            "them back, or begin anew",
+            path, name);
     if (!json_equal(json_object_get(theirs, "accumulators"), json_object_get(ours, "accumulators")))
         return psc_fail(error, PSC_ERROR_INPUT,
             "the state file %s has different accumulators for plugin %s", path, name);
