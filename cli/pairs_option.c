@@ -14,7 +14,7 @@ enum { FULL_PASS = 512, MOST_BATCH = 4096 }; /* rows that fill a pass */
 
 int cli_pairs_check(cli_pairs *out, const cli_arguments *arguments) {
     static const char *const others[] = {
-        "text", "file", "tokens", "prompts", "source", "source-file", "source-tokens", "capture"};
+        "text", "file", "tokens", "prompts", "source", "source-file", "source-tokens"};
     static const char *const own[] = {"align", "batch", "draws", "seed"};
     static const char *const aligns[] = {"equal", "end", "start", "spans"};
     const char *align = cli_value(arguments, "align");

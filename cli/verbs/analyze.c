@@ -200,12 +200,12 @@ static psc_status set_up(
     return status ? status : add_plugins(session, a, clean, sections, error);
 }
 
-static psc_status run_input(
-    psc_session *session, const analysis *a, psc_run_options *run_options, psc_error *error) {
+static psc_status run_input(psc_session *session, const analysis *a, bool clean,
+    psc_run_options *run_options, psc_error *error) {
     psc_input input = {0, a->prompt.n, a->prompt.tokens};
     psc_metric metric = PSC_METRIC_INIT;
     double value = 0;
-    char line[120];
+    char place[CLI_PLACE] = "", line[CLI_PLACE + 160];
     psc_status status = PSC_OK;
     if (!a->plugin) /* sweep has a metric of its own */
         status = cli_metric_read(&metric, a->arguments, &a->prompt, error);
@@ -220,15 +220,16 @@ static psc_status run_input(
     cli_progress_stop();
     cli_metric_free(&metric);
     if (status || !run_options->metric) return status;
-    snprintf(
-        line, sizeof line, "note: the metric %s is %.9g", cli_value(a->arguments, "metric"), value);
+    cli_prompts_place(place, a->prompts, a->i);
+    snprintf(line, sizeof line, "note: %s%sthe metric %s is %.9g%s", place, *place ? ": " : "",
+        cli_value(a->arguments, "metric"), value, clean ? " without interventions" : "");
     cli_progress_line(line);
     return PSC_OK;
 }
 
 /* --- the run --------------------------------------------------------------------------------- */
 
-static psc_status run(psc_session *session, const analysis *a, psc_error *error) {
+static psc_status run(psc_session *session, const analysis *a, bool clean, psc_error *error) {
     const cli_prompt *prompt = &a->prompt;
     psc_run_options run_options = PSC_RUN_OPTIONS_INIT;
     psc_status status = cli_run_before(session, &a->sources, prompt, &run_options.phase, error);
@@ -238,7 +239,7 @@ static psc_status run(psc_session *session, const analysis *a, psc_error *error)
     run_options.no_logits = 1;
     run_options.bos = prompt->bos;
     run_options.progress = cli_progress_update;
-    return run_input(session, a, &run_options, error);
+    return run_input(session, a, clean, &run_options, error);
 }
 
 /* Prompts over several processes are named when they are delivered. */
@@ -261,7 +262,7 @@ static psc_status run_session(
     if (!status && !clean)
         cli_trap_notes(
             cli_prompts_place(place, a->prompts, a->i), &a->prompt, a->model, a->arguments);
-    if (!status) status = run(session, a, error);
+    if (!status) status = run(session, a, clean, error);
     if (!status) status = psc_session_take_results(out, session, error);
     psc_session_close(&session);
     return status;
@@ -449,10 +450,24 @@ static psc_status analyze(analysis *a, psc_error *error) {
     return status;
 }
 
+/* A set gives the arrays of plugins only. The metric of sweep is the plugin's own. */
+static int check_set(const cli_arguments *arguments, const cli_plugin *plugin) {
+    if (!cli_has(arguments, "pairs")) return CLI_OK;
+    if (cli_has(arguments, "capture"))
+        return cli_usage(arguments->verb,
+            "--pairs and --capture are mutually exclusive; a set keeps no tensors");
+    if (!plugin && cli_has(arguments, "metric"))
+        return cli_usage(arguments->verb,
+            "--pairs and --metric are mutually exclusive; --plugin attribution or gradient has the "
+            "gradients of a set");
+    return CLI_OK;
+}
+
 int cli_analyze(const cli_arguments *arguments, const cli_plugin *plugin) {
     analysis a = {.arguments = arguments, .plugin = plugin};
     psc_error error = {0};
     int code = cli_pairs_check(&a.pairs, arguments);
+    if (!code) code = check_set(arguments, plugin);
     if (!code && !cli_has(arguments, "pairs")) code = cli_prompts_check(arguments);
     if (!code) code = cli_session_options(&a.options, arguments);
     if (!code) code = cli_interventions_check(arguments);
