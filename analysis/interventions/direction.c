@@ -81,6 +81,14 @@ static int check_options(const direction *d) {
         return host->fail(context,
             *d->value ? "value= needs do=set"
                       : "do=set needs value=: one number per direction, joined by +, or mean");
+    if (d->what != DIRECTION_ADD && d->base.factor != 1.0)
+        return host->fail(context, "alpha= needs do=add");
+    if (d->what != DIRECTION_SWAP && d->base.source[0] != 1)
+        return host->fail(context, "source= needs do=swap");
+    if (!from_prompts(d) &&
+        (strcmp(d->plus, "1") != 0 || strcmp(d->minus, "2") != 0 || d->whole_mean))
+        return host->fail(
+            context, "plus=, minus= and of= are of source prompts: leave out along= and file=");
     if (*d->mean && strcmp(d->value, "mean") != 0)
         return host->fail(context, "mean= needs value=mean");
     if (!host->accumulating(context) || (!from_prompts(d) && d->what != DIRECTION_SWAP)) return 0;
@@ -203,10 +211,11 @@ static int direction_open(psc_context *context, const psc_host *host, void **out
     base->host = host;
     base->kind = INTERVENTION_DIRECTION;
     base->alpha = (float)base->factor;
+    if (check_options(d)) return -1;
     base->values = d->what == DIRECTION_SWAP ? VALUES_ROWS : VALUES_NONE;
     base->source[0] = d->what == DIRECTION_SWAP ? base->source[0] - 1 : -1;
     base->source[1] = -1;
-    if (check_options(d) || intervention_parse_sites(base)) return -1;
+    if (intervention_parse_sites(base)) return -1;
     d->places = host->life_alloc(context, (uint64_t)base->n_sites * sizeof *d->places);
     if (!d->places) return -1;
     for (int32_t i = 0; i < base->n_sites; i++)

@@ -148,10 +148,7 @@ int direction_sets_vectors(
     const int64_t n = d->components ? d->components : 1;
     for (int32_t i = 0; i < d->n_sources; i++)
         if (!d->sources[i].complete)
-            return host->fail(d->base.context,
-                "source prompt %d is missing; pass it with --source, --source-file or "
-                "--source-tokens",
-                (int)d->sources[i].number + 1);
+            return intervention_no_source(host, d->base.context, d->sources[i].number + 1);
     *out = (direction_vectors){.n = n, .width = width, .from = "the source prompts"};
     out->at = host->run_alloc(d->base.context, (uint64_t)(n * width) * sizeof *out->at);
     if (!out->at) return -1;

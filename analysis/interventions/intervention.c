@@ -77,9 +77,27 @@ static const psc_option_description KNOCKOUT_OPTIONS[] = {
 static const psc_option_description PATCH_OPTIONS[] = {
     AT, SOURCE("source", "1", "the source prompt's number", 0), ROWS, HEADS, {0}};
 
+static int text_given(const char *text) {
+    return text && *text;
+}
+
+/* Fails for options that would have no effect. */
+static int check_unused(const intervention *self) {
+    const int file = text_given(self->file);
+    if (text_given(self->tensor) && !file)
+        return self->host->fail(self->context, "tensor= needs file=");
+    if (self->kind == INTERVENTION_ABLATE && self->by != BY_RESAMPLE && self->source[0] != 0)
+        return self->host->fail(self->context, "source= needs by=resample");
+    if (self->kind == INTERVENTION_STEER && file &&
+        (self->source[0] != 0 || self->source[1] != 1 || self->whole_mean))
+        return self->host->fail(
+            self->context, "plus=, minus= and of= are of source prompts: leave out file=");
+    return 0;
+}
+
 /* Decides where values come from; clears the numbers of unused source prompts. */
 static void choose_values(intervention *self) {
-    const int file = self->file && *self->file;
+    const int file = text_given(self->file);
     self->values = VALUES_NONE;
     if (self->kind == INTERVENTION_PATCH ||
         (self->kind == INTERVENTION_ABLATE && self->by == BY_RESAMPLE))
@@ -147,6 +165,7 @@ static int open_kind(
     self->alpha = (float)self->factor;
     self->source[0]--; /* users count prompts from 1 */
     self->source[1]--;
+    if (check_unused(self)) return -1;
     choose_values(self);
     if (*self->sae) return intervention_latents_open(self);
     if (intervention_names_latents(self->at))

@@ -101,6 +101,8 @@ int intervention_prepare_values(intervention *self);
 /* In run_begin: observes the values that this run provides; fails if a run with edits lacks values
  * that it needs. */
 int intervention_record(intervention *self, psc_phase phase);
+/* Fails: source prompt `number`, from 1, was not run. */
+int intervention_no_source(const psc_host *host, psc_context *context, int32_t number);
 /* In run_end of a run that succeeded: marks a source prompt complete; makes vectors from sums. */
 void intervention_finish_values(intervention *self, psc_phase phase);
 void intervention_free_values(intervention *self);

@@ -239,16 +239,25 @@ static int check_keys(const intervention *self, const psc_row *rows, int32_t n) 
     return 0;
 }
 
+int intervention_no_source(const psc_host *host, psc_context *context, int32_t number) {
+    int32_t n = 0;
+    const psc_row *rows = host->rows(context, &n);
+    if (n > 0 && host->example(context, rows[0].sequence) >= 0)
+        return host->fail(context,
+            "source prompt %d is missing; the only one of a pair is its \"corrupt\" prompt, 1",
+            (int)number);
+    return host->fail(context,
+        "source prompt %d is missing; pass it with --source, --source-file or --source-tokens",
+        (int)number);
+}
+
 /* In a run with edits, or the BASE run before it: fails if a source prompt was not run or does not
  * have the length that a patch needs. */
 static int check_sources(const intervention *self) {
     const psc_host *host = self->host;
     for (int k = 0; k < 2; k++)
         if (self->source[k] >= 0 && !self->complete[k])
-            return host->fail(self->context,
-                "source prompt %d is missing; pass it with --source, --source-file or "
-                "--source-tokens",
-                (int)self->source[k] + 1);
+            return intervention_no_source(host, self->context, self->source[k] + 1);
     int32_t n = 0;
     const psc_row *rows = host->rows(self->context, &n);
     if (self->values != VALUES_ROWS) return 0;

@@ -190,6 +190,10 @@ expect 1 'at= is missing' analyze --text a --ablate ''
 expect 1 'at=L1F3 names latents of a dictionary' analyze --text a --ablate L1F3
 expect 1 'point= needs sae=' analyze --text a --scale L1H3:point=hook_embed
 expect 1 'there is no nowhere; name the folder of a dictionary' analyze --text a --steer L1F3:sae=nowhere
+expect 1 'source= needs by=resample' analyze --text a --ablate L0H1:source=2
+expect 1 'tensor= needs file=' analyze --text a --ablate L0H1:tensor=x
+expect 1 'plus=, minus= and of= are of source prompts' analyze --text a \
+    --steer embed:file="$model/model.safetensors",minus=3
 expect 1 'by=max is not one of zero, mean, resample' analyze --text a --ablate L0H1:by=max
 expect 1 "has no option 'alpha'" analyze --text a --ablate L0H1:alpha=2
 expect 1 'alpha=nan is not a finite number' analyze --text a --scale L0H1:alpha=nan
@@ -217,6 +221,10 @@ expect 1 'source prompt 1 is missing' analyze --text a --direction embed
 expect 1 'source prompt 1 has 3 tokens' analyze --tokens 1,2 --source-tokens 1,2,3 \
     --direction embed:along=L0N3.in,do=swap
 expect 1 'do=set needs value=' generate --text a --direction embed:along=L0N3.in,do=set
+expect 1 'alpha= needs do=add' analyze --text a --direction embed:along=L0N3.in,alpha=2
+expect 1 'source= needs do=swap' analyze --text a --direction embed:along=L0N3.in,source=2
+expect 1 'plus=, minus= and of= are of source prompts' analyze --text a \
+    --direction embed:along=L0N3.in,of=mean
 printf 'a b\n' >"$work/prompts.txt"
 printf 'the sun\nthe moon\n' >"$work/others.txt"
 printf '{"text": "a", "label": 1}\n{"text": "b", "label": "x"}\n{"text": "c"}\n' >"$work/two.jsonl"

@@ -98,12 +98,18 @@ expect 1 'empty.jsonl has no pairs' sweep --pairs "$work/empty.jsonl"
 expect 1 'cannot open .*missing.jsonl' sweep --pairs "$work/missing.jsonl"
 echo '{"clean": "a b", "target": " d"}' >"$work/alone.jsonl"
 expect 1 'alone.jsonl:1: .*do=patch needs a source' sweep --pairs "$work/alone.jsonl" --do patch
-expect 1 'alone.jsonl:1: .*source prompt 1 is missing' analyze --pairs "$work/alone.jsonl" --patch L0H0
+expect 1 'alone.jsonl:1: .*source prompt 1 is missing; .*its "corrupt" prompt' \
+    analyze --pairs "$work/alone.jsonl" --patch L0H0
+expect 1 'source prompt 2 is missing; .*its "corrupt" prompt' \
+    analyze --pairs "$set" --steer L0H0:plus=1,minus=2
+expect 1 'source prompt 2 is missing; .*its "corrupt" prompt' \
+    analyze --pairs "$set" --direction L0H0:plus=1,minus=2
 expect 1 'alone.jsonl:1: .*rows=9' analyze --pairs "$work/alone.jsonl" --ablate L0H0:rows=9
 expect 1 'alone.jsonl:1: has no "spans"' sweep --pairs "$work/alone.jsonl" --align spans
 expect 2 '--pairs and --text are mutually exclusive' analyze --pairs "$set" --text a
 expect 2 '--pairs and --source are mutually exclusive' sweep --pairs "$set" --source a --do patch
 expect 2 '--pairs and --capture' analyze --pairs "$set" --capture hook_embed --json
+expect 2 '--pairs and --metric' analyze --pairs "$set" --metric logit
 expect 2 '--align goes with --pairs' analyze --text a --align end
 expect 2 '--align needs equal, end, start or spans' analyze --pairs "$set" --align middle
 expect 2 '--batch needs' analyze --pairs "$set" --batch 0
