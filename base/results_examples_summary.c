@@ -72,23 +72,32 @@ static int find_strongest(strong *out, const double *means, int64_t n) {
     return count;
 }
 
-/* "NAME [low, high] p 0.01" of statistics s [over_examples, n] at an element. */
+/* "NAME [low, high] p 0.01" of statistics s [over_examples, n] at an element; if only some of the
+ * `all` examples have a number: "NAME [low, high] p 0.01 n 7". */
 static void say_interval(char *out, size_t size, const char *name, const double *s, int64_t n,
-    int64_t at, const psc_examples_draws *how) {
+    int64_t at, int32_t all, const psc_examples_draws *how) {
     double low = s[PSC_STATISTIC_LOW * n + at], high = s[PSC_STATISTIC_HIGH * n + at];
     if (!isfinite(low) || !isfinite(high)) {
         low = s[PSC_STATISTIC_LOW_PERCENTILE * n + at];
         high = s[PSC_STATISTIC_HIGH_PERCENTILE * n + at];
     }
+    int used = snprintf(out, size, "%s", name);
     if (how->draws > 0 && isfinite(low) && isfinite(high))
-        snprintf(out, size, "%s [%.4g, %.4g] p %.2g", name, low, high, s[PSC_STATISTIC_P * n + at]);
-    else
-        snprintf(out, size, "%s", name);
+        used += snprintf(out + used, size - (size_t)used, " [%.4g, %.4g] p %.2g", low, high,
+            s[PSC_STATISTIC_P * n + at]);
+    if (s[PSC_STATISTIC_N * n + at] < all)
+        snprintf(out + used, size - (size_t)used, " n %.0f", s[PSC_STATISTIC_N * n + at]);
+}
+
+static int32_t size_of_group(const psc_examples_set *set, int64_t group) {
+    int32_t n = 0;
+    for (int32_t i = 0; i < set->n; i++) n += set->group[i] == group;
+    return n;
 }
 
 /* An element's means by group, as far as they are numbers. */
 static psc_status show_groups(psc_section *section, const psc_array *groups, const char *name,
-    int64_t at, const psc_examples_draws *how) {
+    int64_t at, const psc_examples *e, const psc_examples_draws *how) {
     const psc_result_axis *axis = psc_section_axis_named(section, PSC_GROUPS_AXIS);
     char title[2 * NAME + 40], names[MOST_SHOWN][NAME + 80], group[NAME];
     const char *labels[MOST_SHOWN];
@@ -100,7 +109,8 @@ static psc_status show_groups(psc_section *section, const psc_array *groups, con
         const double *s = (const double *)groups->data + g * PSC_STATISTICS * n;
         if (!isfinite(s[at])) continue;
         snprintf(group, sizeof group, "%s", axis->labels[g]);
-        say_interval(names[count], sizeof names[count], group, s, n, at, how);
+        say_interval(
+            names[count], sizeof names[count], group, s, n, at, size_of_group(&e->set, g), how);
         labels[count] = names[count];
         values[count++] = s[at];
     }
@@ -124,7 +134,7 @@ static psc_status show(psc_section *section, const char *key, const psc_array *a
     for (int i = count; i-- > 0;) { /* the first last, so that its name stays */
         const int64_t at = strongest[i].element;
         name_element(name, sizeof name, section, a, at);
-        say_interval(names[i], sizeof names[i], name, s, n, at, how);
+        say_interval(names[i], sizeof names[i], name, s, n, at, e->set.n, how);
         values[i] = s[at];
         labels[i] = names[i];
     }
@@ -136,7 +146,7 @@ static psc_status show(psc_section *section, const char *key, const psc_array *a
             100 * how->level);
     const psc_status status = psc_section_add_bars(section, title, "", count, labels, values);
     if (status || !groups) return status;
-    return show_groups(section, groups, name, strongest[0].element, how);
+    return show_groups(section, groups, name, strongest[0].element, e, how);
 }
 
 /* The array KEY.by_group of a section; null if it has none. */
