@@ -16,19 +16,21 @@
 
 #define FIXED 40
 
-static const char *const plugins[] = {"logits", "ln", "lens", "neurons:show=all", "attention",
-    "treebank", "words", "sampling", "mlp", "means"};
+static const struct {
+    const char *name, *options;
+} plugins[] = {{"logits", ""}, {"ln", ""}, {"lens", ""}, {"neurons", "contexts=2"}, {"attention", ""},
+    {"treebank", ""}, {"words", ""}, {"sampling", ""}, {"mlp", ""}, {"means", ""},
+    {"loss", "early=1,late=3"}, {"sae", "contexts=2,loss=yes"}};
 enum { N_PLUGINS = sizeof plugins / sizeof plugins[0] };
 
 static psc_session *open_session(unsigned which) {
     psc_session *session = fuzz_session(1);
     psc_error error = {0};
-    char name[64];
-    snprintf(name, sizeof name, "%s", plugins[which % N_PLUGINS]);
-    char *colon = strchr(name, ':');
-    if (colon) *colon = 0;
-    if (psc_session_plugin(session, name, colon ? colon + 1 : NULL, &error) != PSC_OK)
-        fuzz_check(psc_session_plugin(session, name, NULL, &error), &error);
+    const char *name = plugins[which % N_PLUGINS].name, *text = plugins[which % N_PLUGINS].options;
+    const psc_option path = {"path", fuzz_dictionary()};
+    const int is_sae = strcmp(name, "sae") == 0;
+    if (psc_session_plugin_options(session, name, text, &path, is_sae, &error) != PSC_OK)
+        fuzz_expect(0, error.message);
     fuzz_check(fuzz_run(session, 5, &error), &error);
     return session;
 }

@@ -526,7 +526,7 @@ def of_state() -> dict[str, bytes]:
     header = {"model": "@model", "sleef": "@sleef", "targets": ["next"], "target_ids": [-1, -1]}
     plugin = {"name": "logits", "version": "@version", "options": {}, "accumulators": []}
     header |= {"plugins": [plugin], "windows": 1, "tokens": 5}
-    out = {f"own_{i}": bytes([i]) + PART + b"{}" + PART for i in range(10)}
+    out = {f"own_{i}": bytes([i]) + PART + b"{}" + PART for i in range(12)}
     out["header"] = b"\0" + compact(header) + PART + b"{}" + PART + b"!"
     out["data"] = b"\0" + PART + PART + b"\xff" * 64
     out["nan"] = b"\3" + PART + PART + b"\0\0\0\0\0\0\xf8\x7f" * 8
@@ -585,19 +585,70 @@ def of_plugin() -> dict[str, bytes]:
     }
 
 
+def run_call(
+    n: int = 1,
+    *,
+    rows: int = 5,
+    phase: int = 0,
+    source: int = 0,
+    first: int = 5,
+    examples: bool = False,
+    copy: tuple[int, ...] = (),
+    metric: tuple[int, ...] = (),
+) -> bytes:
+    """Returns a run of n sequences of session 0, with what fuzz_api.c reads for it.
+
+    Args:
+        n: The sequences.
+        rows: Of each sequence.
+        phase: psc_phase.
+        source: Of PSC_PHASE_SOURCE.
+        first: The first token is first * 5 / 4.
+        examples: The inputs are examples with the targets 7 - 9, aligned token by token.
+        copy: Point, layer, rows, capacity in 16 floats, gradient.
+        metric: The kind of each term.
+    """
+    out = bytes([3, 0, n, *range(first, first + 24)]) + b"".join(bytes([0, rows]) for _ in range(3)) + b"\0"
+    out += bytes([1, *range(8), *range(8), *range(8), *([0, 7, 9, 1] * 3)] if examples else [0])
+    out += bytes([0, 0, phase, source, 0, 0]) + bytes([1, *copy] if copy else [0]) + b"\0\0"
+    if not metric:
+        return out + b"\0"
+    terms = b"".join(bytes([kind, 32, 0, 7 + i, 0, 16, 1]) for i, kind in enumerate(metric))
+    return out + b"\1" + terms.ljust(21, b"\0") + bytes([0, len(metric), 1, 0])
+
+
 def of_api() -> dict[str, bytes]:
-    """Returns sequences of calls."""
-    opened = bytes([0, 0, 0, 1, 40, 0, 1])
-    run = bytes([3, 0, 1]) + bytes(range(5, 29)) + bytes([0, 5] * 3) + bytes(12)
+    """Returns sequences of calls; a session is: chunk, sequences, capacity, accumulate, cap."""
+    opened = bytes([0, 0, 2, 40, 0, 1, 0])  # the first one has no byte of its kind
+    corpus = bytes([0, 0, 0, 1, 40, 1, 1, 0])
     plugins = b"".join(bytes([5, 0, i, 0]) for i in (0, 1, 3))
-    return {
-        "runs": bytes(5) + run + bytes([8, 0, 0]) + run + bytes([11, 0, 2, 1]),
-        "plugins": bytes(5) + bytes([6, 0, 1]) + plugins + run + bytes([11, 0, 0, 11, 0, 4]),
-        "accumulates": opened + plugins + run + bytes([12, 0, 0, 12, 0, 2, 12, 0, 3, 0]),
-        "edits": bytes(5) + bytes([9, 0, 0, 1, 0, 0, 0, 0, 3, 1, 0]) + run,
+    clear = b"".join(bytes([15, 0, i, 0]) + bytes(7) for i in range(2))
+    write = bytes([11, 0, 2, 1])
+    everything = b"".join(bytes([5, 0, i, 0]) for i in (25, 20, 24))
+    phases = b"".join(run_call(2, phase=p, examples=True) + clear for p in (1, 2, 3))
+    seeds = {
+        "runs": opened + run_call() + bytes([8, 0, 0]) + run_call(2) + write,
+        "plugins": opened + bytes([6, 0, 1]) + plugins + run_call() + write + bytes([11, 0, 4]),
+        "accumulates": corpus[1:] + plugins + run_call() + bytes([12, 0, 0, 12, 0, 2, 12, 0, 3, 0]),
+        "edits": opened + bytes([9, 0, 0, 1, 0, 0, 0, 0, 0, 3, 1, 0]) + run_call(),
         "corpus": bytes([1, 0, 8, 1, 0, 0, 0, 0]) + bytes([1, 1, 1] * 3 + [1, 2, 1, 3]),
-        "model": bytes([2, 1, 20, 1, 2, 3, 4, 0]) + bytes([13, 0, 1, 2, 3, 4, 5, 6]),
+        "model": opened + bytes([2, 1, 20, 1, 2, 3, 4, 0]) + clear,
+        "metric": opened
+        + bytes([8, 0, 8])
+        + run_call(copy=(1, 1, 0, 5, 1), metric=(0, 1, 2))
+        + write,
+        "gradients": opened + bytes([9, 0, 0, 1, 0, 0, 0, 0, 1, 2, 1, 1]) + run_call(metric=(1,)),
+        "examples": opened + bytes([6, 0, 8]) + everything + phases + write,
+        "pairs": opened + bytes([6, 0, 8]) + plugins + bytes([13, 0, 0, 1, 0, 5, 0, 0, 0, 1]),
+        "measure": opened + bytes([8, 0, 0, 14, 0, 5, 5, 1, 1, 14, 0, 0xF0, 1, 0, 0]),
     }
+    turns = b"".join(run_call(phase=1, source=i, first=9 + i) + clear for i in range(2))
+    turns += run_call(phase=2) + clear + run_call(phase=3) + write
+    for i in range(26, 44):  # plugins with two sources
+        seeds[f"plugin_{i}"] = opened + bytes([6, 0, 2, 5, 0, i, 0]) + turns
+    for i in (26, 39, 40, 41):  # and over documents
+        seeds[f"corpus_{i}"] = corpus[1:] + bytes([5, 0, i, 0]) + run_call() + bytes([12, 0, 3, 0])
+    return seeds
 
 
 def main() -> None:

@@ -51,6 +51,8 @@ void fuzz_expect(int holds, const char *what);
 /* A golden model of three layers, two heads and 16 dimensions with a tokenizer over bytes. */
 const char *fuzz_model_folder(void);
 psc_model *fuzz_model(void);
+/* The folder "dictionary" of fuzz_folder(): a sparse dictionary of four latents for that model. */
+const char *fuzz_dictionary(void);
 #define FUZZ_CONTEXT 64
 /* A session of one thread over it; the caller closes it. */
 psc_session *fuzz_session(int accumulate);
