@@ -210,7 +210,6 @@ static psc_status run_input(psc_session *session, const analysis *a, bool clean,
     if (!a->plugin) /* sweep has a metric of its own */
         status = cli_metric_read(&metric, a->arguments, &a->prompt, error);
     if (status) return status;
-    metric.value = &value;
     if (metric.n_terms) {
         run_options->metric = &metric;
         cli_metric_announce(session, &metric, &a->prompt);
@@ -225,6 +224,7 @@ static psc_status run_input(psc_session *session, const analysis *a, bool clean,
         cli_value(a->arguments, "metric"), value, clean ? " without interventions" : "");
     cli_progress_line(line);
     return PSC_OK;
+    return status;
 }
 
 /* --- the run --------------------------------------------------------------------------------- */

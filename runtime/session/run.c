@@ -216,6 +216,7 @@ static psc_status run_rows(psc_session *s, psc_error *error) {
     if (status != PSC_OK) return status;
     psc_team_run(s->team, run_chunks, &p);
     if (p.status == PSC_OK) p.status = psc_target_facts_end(s, error);
+    if (p.status == PSC_OK) p.status = psc_gradient_put(s, error);
     return p.status == PSC_OK && !s->reader ? psc_run_vocabulary(s->model, s->results, error)
                                             : p.status;
 }

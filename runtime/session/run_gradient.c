@@ -2,11 +2,13 @@
  * backward pass (runtime/backward).
  *
  *   begin   the metric's rows, ascending; what the pass reads becomes destinations of the run
- *   run     targets become tokens of their rows; value and gradient */
+ *   run     targets become tokens of their rows; value and gradient
+ *   put     the value, in a section of the results */
 #include "session.h"
 
 #include "backward.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +19,7 @@ struct psc_gradient {
     int32_t *slots;         /* [row_room] of a row in logit_rows; -1: not read */
     int32_t n_logits;
     size_t room, row_room;
+    double value; /* of the metric, after the run */
 };
 
 void psc_gradient_close(psc_gradient **gradient) {
@@ -236,10 +239,32 @@ psc_status psc_gradient_run(psc_session *s, psc_error *error) {
         status = add_term(s, &term, &n, error);
     }
     if (status != PSC_OK) return status;
-    double value;
+    double *value = &s->gradient->value;
     const psc_destinations *copies = s->gradient_copies.n > 0 ? &s->gradient_copies : NULL;
-    status = psc_backward_run(s->gradient->backward, &value, s->gradient->parts, n, copies,
+    status = psc_backward_run(s->gradient->backward, value, s->gradient->parts, n, copies,
         s->run_options->stop ? is_stopped : NULL, s, error);
-    if (status == PSC_OK && has_value && metric->value) *metric->value = value;
+    if (status == PSC_OK && has_value && metric->value) *metric->value = *value;
     return status;
+}
+
+/* --- the results ----------------------------------------------------------------------------- */
+
+/* A plugin may have the name, too. */
+static const char *section_name(const psc_results *results) {
+    for (int i = 0; i < results->n_sections; i++)
+        if (strcmp(results->sections[i].name, "metric") == 0) return "run.metric";
+    return "metric";
+}
+
+psc_status psc_gradient_put(psc_session *s, psc_error *error) {
+    if (!has_metric(s) || s->options.accumulate) return PSC_OK;
+    const double value = s->gradient->value;
+    char text[64];
+    snprintf(text, sizeof text, "value: %.9g nats", value);
+    psc_section *section =
+        psc_results_add_section(s->results, section_name(s->results), psc_version());
+    psc_status status = section ? psc_section_add_number(section, "value", value) : PSC_ERROR_MEMORY;
+    if (status == PSC_OK) status = psc_section_add_sentence(section, text);
+    if (status == PSC_OK) return PSC_OK;
+    return psc_fail(error, status, "not enough memory for the results");
 }

@@ -1,5 +1,5 @@
-/* Failing host calls in every built-in: each call fails in turn, in runs, in runs in phases and
- * over documents. Each time the step that made the call fails with a sentence that names the
+/* Failing host calls in every built-in: each call fails in turn, in runs, in runs in phases, of
+ * pairs and over documents. Each time the step that made the call fails with a sentence that names the
  * plugin, leaves nothing, and keeps the session usable: the same step then gives the same bits.
  *
  * A call fails in two ways. Told: it sets the run's error, as the host does. Silent: it does not,
@@ -14,8 +14,9 @@
 
 /* --- scenarios ------------------------------------------------------------------------------- */
 
-/* CLASSES: training runs of two classes, then a held-out one; REPORT: without a run */
-typedef enum how { RUN, EDITED, PHASES, CORPUS, LABELLED, CLASSES, REPORT } how;
+/* PAIRS: PHASES of two examples of a set; CLASSES: training runs of two classes, then a held-out one;
+ * REPORT: without a run */
+typedef enum how { RUN, EDITED, PHASES, PAIRS, CORPUS, LABELLED, CLASSES, REPORT } how;
 
 /* Options that reach other code; "%s" in them is a folder of this test. beside: a second plugin and
  * its options, loaded first. */
@@ -60,6 +61,8 @@ static const scenario scenarios[] = {
     {"sweep", "over=heads_by_pos,do=mean,metric=log_prob", RUN, SEQUENTIAL, NULL},
     {"sweep", "over=edges,do=cut,metric=kl,layer=1", RUN, PARALLEL, NULL},
     {"sweep", "over=resid_pre,do=patch", PHASES, PARALLEL, NULL},
+    {"sweep", "over=heads,do=patch", PAIRS, SEQUENTIAL, NULL},
+    {"sweep", "over=resid_pre,do=patch,metric=log_prob", PAIRS, PARALLEL, NULL},
     {"gradient", "baseline=mean,steps=16", RUN, PARALLEL, NULL},
     {"gradient", "target_rows=all,steps=0,baseline=token", RUN, SEQUENTIAL, NULL},
     {"attribution", "do=mean,exact=2,sample=3", RUN, PARALLEL, NULL},
@@ -126,6 +129,7 @@ static const scenario scenarios[] = {
     {"steer", "at=blocks.1.hook_resid_pre,of=mean", PHASES, PARALLEL, NULL},
     {"knockout", "at=L*H*,keys=1,rows=2-4", RUN, PARALLEL, NULL},
     {"patch", "at=blocks.0.hook_resid_post+blocks.1.attn.hook_attn_scores", PHASES, PARALLEL, NULL},
+    {"patch", "at=blocks.0.hook_resid_post+L1H2,rows=1-4", PAIRS, PARALLEL, NULL},
     {"direction", "at=blocks.*.hook_resid_pre,along=L0N3.in+L1H1.O+W_U:#5-#7,rows=2-4", RUN,
         PARALLEL, NULL},
     {"direction", "at=embed,along=W_E:#3,folded=no,do=swap", PHASES, PARALLEL, NULL},
@@ -140,6 +144,7 @@ static const scenario scenarios[] = {
     {"directions", "at=embed,labels=a\nb,rows=all,of=mean", CLASSES, PARALLEL, NULL},
     {"probe", "tasks=upos+question+feat:F,classes=2", LABELLED, PARALLEL, NULL},
     {"effects", "rows=all", PHASES, PARALLEL, "ablate at=L0H1+1_mlp_out"},
+    {"effects", "", PAIRS, PARALLEL, "patch at=L0H1"},
     {"effects", "", PHASES, SEQUENTIAL, "scale at=blocks.1.attn.hook_q+blocks.0.mlp.hook_post"},
     {"treebank", "what=all,draws=3", CORPUS, PARALLEL, NULL},
 };
@@ -187,6 +192,7 @@ static void open_for(const scenario *s) {
         cr_assert_eq(psc_session_target(session, "top:2", &error), PSC_OK);
         cr_assert_eq(psc_session_target(session, "next", &error), PSC_OK);
         cr_assert_eq(psc_session_contrast(session, "#7", "#9", &error), PSC_OK);
+        if (s->how == PAIRS) cr_assert_eq(psc_session_target(session, "example", &error), PSC_OK);
     }
     for (size_t i = 0; s->how == EDITED && i < sizeof edited / sizeof *edited; i++)
         cr_assert_eq(psc_session_edit(session, edited[i], NULL, shift, NULL, &error), PSC_OK);
@@ -211,10 +217,19 @@ static void label_run(psc_run_options *options, int32_t n) {
     options->n_sentences = n;
 }
 
+/* Two examples: a contrast and a target, of which one token is aligned with none. */
+static bool of_pairs;
+static void pair_run(psc_run_options *options) {
+    static const int32_t from[2][LENGTH] = {{0, 1, 3, -1, 4}, {0, 1, 2, 3}};
+    static const psc_example examples[2] = {{0, 7, 9, from[0]}, {1, 3, -1, from[1]}};
+    options->examples = examples;
+}
+
 static psc_status load_plugin(const scenario *s) {
     char options[512];
     snprintf(options, sizeof options, s->options, folder);
     needs_labels = strcmp(s->plugin, "forms") == 0;
+    of_pairs = s->how == PAIRS;
     *bridge = *stood_in;
     bridge->open = failing_open;
     return psc_session_plugin(session, PLUGIN("bridge"), options, &error);
@@ -259,6 +274,7 @@ static psc_status run_tokens(int32_t first, int32_t n_inputs, int32_t phase, int
     }
     for (int32_t i = 0; i < 2; i++) psc_session_truncate(session, i, 0);
     if (needs_labels) label_run(&options, n_inputs);
+    if (of_pairs) pair_run(&options);
     return psc_session_run(session, inputs, n_inputs, &options, &error);
 }
 
@@ -285,9 +301,13 @@ static psc_status run_labelled(int32_t phase, int32_t source, int32_t n_tokens) 
     return psc_session_run(session, inputs, 2, &options, &error);
 }
 
+static bool has_source(const scenario *s) {
+    return s->how == PHASES || s->how == PAIRS;
+}
+
 /* The steps of a scenario: load the plugin, run it, and over documents report. */
 static int n_steps(const scenario *s) {
-    if (s->how == PHASES || s->how == LABELLED || s->how == CLASSES) return 5;
+    if (has_source(s) || s->how == LABELLED || s->how == CLASSES) return 5;
     return s->how == CORPUS ? 4 : 2;
 }
 
@@ -303,9 +323,10 @@ static psc_status play_step(const scenario *s, int step) {
     if (s->how == CLASSES) /* sources 0, 2, 1 */
         return run_tokens(step, 2, PSC_PHASE_SOURCE, step == 3 ? 1 : 2 * (step - 1));
     if (s->how == CORPUS) return run_tokens(step, 3 - step, PSC_PHASE_ONLY, 0);
-    if (s->how != PHASES) return run_tokens(0, 1, PSC_PHASE_ONLY, 0);
-    if (step < 3) return run_tokens(step, 1, PSC_PHASE_SOURCE, step - 1);
-    return run_tokens(0, 1, step == 3 ? PSC_PHASE_BASE : PSC_PHASE_CHANGED, 0);
+    if (!has_source(s)) return run_tokens(0, 1, PSC_PHASE_ONLY, 0);
+    const int n = s->how == PAIRS ? 2 : 1; /* a set's source is run anew with each batch */
+    if (step < 3) return run_tokens(step, n, PSC_PHASE_SOURCE, n == 1 ? step - 1 : 0);
+    return run_tokens(0, n, step == 3 ? PSC_PHASE_BASE : PSC_PHASE_CHANGED, 0);
 }
 
 /* A hash of all results of the last step. */
@@ -366,7 +387,7 @@ static bool is_spoilt(const scenario *s, int step) {
 
 /* Later runs must not use the data that a failed run on a source prompt kept. */
 static void check_source(const scenario *s, int step, const char *what) {
-    if (s->how != PHASES || step < 1 || step > 2) return;
+    if (!has_source(s) || step < 1 || step > 2) return;
     if (strcmp(s->plugin, "effects") == 0) return; /* it needs no source prompt */
     cr_assert_neq(play_step(s, 4), PSC_OK, "%s: its source prompt was used", what);
     cr_assert(strstr(error.message, "source prompt"), "%s: %s", what, error.message);

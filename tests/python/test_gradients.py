@@ -70,6 +70,22 @@ def test_the_divergence_from_itself_has_no_gradient(model):
     assert np.abs(cache["hook_embed_grad"]).max() < 1e-6
 
 
+def test_recomputing_gives_the_same_bits(model):
+    chosen = {"names_filter": ["hook_embed", "blocks.1.attn.hook_q"], "incl_bwd": True}
+    _, kept = model.run_with_cache(TEXT, **chosen)
+    _, again = model.run_with_cache(TEXT, recompute=True, **chosen)
+    assert again.metric == kept.metric
+    for name in kept:
+        assert np.array_equal(again[name], kept[name]), name
+    edit = ("blocks.1.attn.hook_q", lambda array, hook: array * 2)
+    with model.hooks([edit]):
+        model.run_with_cache(TEXT, **chosen)
+        with pytest.raises(InputError, match="leave recompute 0"):
+            model.run_with_cache(TEXT, recompute=True, **chosen)
+    with pytest.raises(InputError, match="recompute needs incl_bwd=True"):
+        model.run_with_cache(TEXT, recompute=True)
+
+
 def test_positions_are_chosen(model):
     chosen = {"names_filter": "blocks.*.attn.hook_pattern", "incl_bwd": True}
     _, whole = model.run_with_cache(TEXT, **chosen)
