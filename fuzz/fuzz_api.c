@@ -227,8 +227,8 @@ static void run_pairs(world *w, psc_session *s) {
     how.level = signed_byte(w) / 100.0;
     how.most_bytes = fuzz_byte(&w->in);
     if (fuzz_byte(&w->in) & 1) how.stop = stop_at_once, how.payload = w;
-    fuzz_check(psc_pairs_read(&pairs, fuzz_model(), set, strlen(set), "set", &o, &w->error),
-        &w->error);
+    fuzz_check(
+        psc_pairs_read(&pairs, fuzz_model(), set, strlen(set), "set", &o, &w->error), &w->error);
     if (pairs) fuzz_check(psc_pairs_run(&out, s, pairs, &how, &w->error), &w->error);
     if (out)
         fuzz_check(psc_results_write_memory(

@@ -18,9 +18,9 @@
 
 static const struct {
     const char *name, *options;
-} plugins[] = {{"logits", ""}, {"ln", ""}, {"lens", ""}, {"neurons", "contexts=2"}, {"attention", ""},
-    {"treebank", ""}, {"words", ""}, {"sampling", ""}, {"mlp", ""}, {"means", ""},
-    {"loss", "early=1,late=3"}, {"sae", "contexts=2,loss=yes"}};
+} plugins[] = {{"logits", ""}, {"ln", ""}, {"lens", ""}, {"neurons", "contexts=2"},
+    {"attention", ""}, {"treebank", ""}, {"words", ""}, {"sampling", ""}, {"mlp", ""},
+    {"means", ""}, {"loss", "early=1,late=3"}, {"sae", "contexts=2,loss=yes"}};
 enum { N_PLUGINS = sizeof plugins / sizeof plugins[0] };
 
 static psc_session *open_session(unsigned which) {

@@ -608,7 +608,7 @@ def run_call(
         copy: Point, layer, rows, capacity in 16 floats, gradient.
         metric: The kind of each term.
     """
-    out = bytes([3, 0, n, *range(first, first + 24)]) + b"".join(bytes([0, rows]) for _ in range(3)) + b"\0"
+    out = bytes([3, 0, n, *range(first, first + 24), *([0, rows] * 3), 0])
     out += bytes([1, *range(8), *range(8), *range(8), *([0, 7, 9, 1] * 3)] if examples else [0])
     out += bytes([0, 0, phase, source, 0, 0]) + bytes([1, *copy] if copy else [0]) + b"\0\0"
     if not metric:

@@ -20,11 +20,12 @@ psc_model *fuzz_model(void) {
 const char *fuzz_dictionary(void) {
     static const char config[] =
         "{\"d_in\":16,\"d_sae\":4,\"hook_name\":\"blocks.1.hook_resid_post\"}";
-    static const char header[] = "{\"W_enc\":{\"dtype\":\"F32\",\"shape\":[16,4],\"data_offsets\":"
-                                 "[0,256]},\"W_dec\":{\"dtype\":\"F32\",\"shape\":[4,16],"
-                                 "\"data_offsets\":[256,512]},\"b_enc\":{\"dtype\":\"F32\",\"shape\":"
-                                 "[4],\"data_offsets\":[512,528]},\"b_dec\":{\"dtype\":\"F32\","
-                                 "\"shape\":[16],\"data_offsets\":[528,592]}}\f\f";
+    static const char header[] =
+        "{\"W_enc\":{\"dtype\":\"F32\",\"shape\":[16,4],\"data_offsets\":"
+        "[0,256]},\"W_dec\":{\"dtype\":\"F32\",\"shape\":[4,16],"
+        "\"data_offsets\":[256,512]},\"b_enc\":{\"dtype\":\"F32\",\"shape\":"
+        "[4],\"data_offsets\":[512,528]},\"b_dec\":{\"dtype\":\"F32\","
+        "\"shape\":[16],\"data_offsets\":[528,592]}}\f\f";
     static uint8_t file[sizeof header - 1 + 148 * sizeof(float)];
     if (file[0]) return fuzz_path("dictionary");
     memcpy(file, header, sizeof header - 1);

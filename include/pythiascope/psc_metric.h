@@ -36,8 +36,8 @@ typedef struct psc_metric_term {
  * with respect to every hook point (docs/gradients.md): nothing is frozen, and tokens that were in
  * the cache before the run are constant. Hooks whose filter has `gradient`, captures of NAME_grad and
  * copies with `gradient` receive it; sequences in one run have one metric together. An edit of the
- * run adds a constant: the gradient is taken at the edited values and passes the edit unchanged. The
- * results of the run have a section `metric` with the number `value`: m. */
+ * run adds a constant: the gradient is taken at the edited values and passes the edit unchanged.
+ * The run's results have a section `metric` with the number `value`: m. */
 typedef struct psc_metric {
     uint32_t struct_size;
     int32_t n_terms;              /* at least 1 */

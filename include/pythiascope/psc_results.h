@@ -21,8 +21,8 @@ extern "C" {
 /* psc.h runs a model and hands out results (psc_session_results). psc_error.h has psc_element.
  *
  * Results are a head (program, model, run, tokens or the totals of a corpus), one section per
- * plugin and one of the run's metric, captured tensors, and files that plugins made. A section has options, axes, arrays whose
- * dimensions are axes, values, and the items of the printed summary.
+ * plugin and one of the run's metric, captured tensors, and files that plugins made. A section has
+ * options, axes, arrays whose dimensions are axes, values, and the items of the printed summary.
  *
  * Readers fill the caller's structure. Indices count from 0 in the order of creation; a section, or
  * an index within it, that does not exist is PSC_ERROR_INPUT. Empty results (before the first run,

@@ -263,7 +263,8 @@ psc_status psc_gradient_put(psc_session *s, psc_error *error) {
     snprintf(text, sizeof text, "value: %.9g nats", value);
     psc_section *section =
         psc_results_add_section(s->results, section_name(s->results), psc_version());
-    psc_status status = section ? psc_section_add_number(section, "value", value) : PSC_ERROR_MEMORY;
+    psc_status status =
+        section ? psc_section_add_number(section, "value", value) : PSC_ERROR_MEMORY;
     if (status == PSC_OK) status = psc_section_add_sentence(section, text);
     if (status == PSC_OK) return PSC_OK;
     return psc_fail(error, status, "not enough memory for the results");

@@ -14,8 +14,8 @@
 
 /* --- scenarios ------------------------------------------------------------------------------- */
 
-/* PAIRS: PHASES of two examples of a set; CLASSES: training runs of two classes, then a held-out one;
- * REPORT: without a run */
+/* PAIRS: PHASES of two examples of a set; CLASSES: training runs of two classes, then a held-out
+ * one; REPORT: without a run */
 typedef enum how { RUN, EDITED, PHASES, PAIRS, CORPUS, LABELLED, CLASSES, REPORT } how;
 
 /* Options that reach other code; "%s" in them is a folder of this test. beside: a second plugin and

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from pythiascope import InputError, Metric, StateError, UnknownHook
+from program import run_program
+from pythiascope import InputError, Metric, StateError, UnknownHook, read_folder
 
 TEXT = "The sun rose over the hill."
 BATCH = [[5, 77, 301, 9, 12, 40], [8, 9, 7]]
@@ -84,6 +85,24 @@ def test_recomputing_gives_the_same_bits(model):
             model.run_with_cache(TEXT, recompute=True, **chosen)
     with pytest.raises(InputError, match="recompute needs incl_bwd=True"):
         model.run_with_cache(TEXT, recompute=True)
+
+
+def test_the_programs_metric_is_in_its_results(model, tmp_path):
+    options = (
+        "--target",
+        " hill",
+        "--metric",
+        "log-p",
+        "--plugin",
+        "ln",
+        "--out",
+        str(tmp_path / "r"),
+    )
+    run_program("analyze", "--text", TEXT, *options)
+    chosen = {"names_filter": "hook_embed", "incl_bwd": True}
+    _, cache = model.run_with_cache(TEXT, metric=Metric.log_prob(" hill"), **chosen)
+    section = read_folder(tmp_path / "r").sections["metric"]
+    assert section.values["value"] == cache.metric
 
 
 def test_positions_are_chosen(model):

@@ -466,3 +466,44 @@ Test(gradient_bits, plugins_ask_for_gradients) {
     take_close(&one);
     psc_model_close(&model);
 }
+
+/* --- the results ----------------------------------------------------------------------------- */
+
+static int no_state(psc_context *c, const psc_host *host, void **state) {
+    (void)c, (void)host;
+    *state = NULL;
+    return 0;
+}
+
+/* The last section is the metric's, also beside a plugin of its name. */
+Test(gradient_bits, results_have_the_value) {
+    static const psc_plugin plugin = {.abi = PSC_PLUGIN_ABI,
+        .struct_size = sizeof plugin,
+        .name = "metric",
+        .version = "1",
+        .summary = "has another's name",
+        .open = no_state};
+    psc_model *model = must_model(golden_path("parallel_f32", NULL));
+    psc_session *session = must_session(model, NULL, 2, 16);
+    copy_set set = {.n_inputs = 1};
+    test_metric m;
+    set_up();
+    metric_open(&m);
+    add_terms(&m, 0, rows);
+    for (int32_t named = 0; named < 2; named++) {
+        psc_result_section section = PSC_RESULT_SECTION_INIT;
+        psc_result_value value;
+        psc_session_truncate(session, 0, 0);
+        must_run_gradients(session, &(psc_input){0, rows, tokens}, &set, &m);
+        const psc_results *results = psc_session_results(session);
+        cr_assert_eq(psc_results_section_count(results), named + 1);
+        cr_assert_eq(psc_results_section_at(&section, results, named, &error), PSC_OK);
+        cr_assert_str_eq(section.name, named ? "run.metric" : "metric");
+        cr_assert_eq(psc_results_find_value(&value, results, named, "value", &error), PSC_OK);
+        cr_assert_eq(value.numbers[0], m.value);
+        cr_assert_eq(psc_session_plugin_object(session, &plugin, NULL, 0, &error), PSC_OK, "%s",
+            error.message);
+    }
+    psc_session_close(&session);
+    psc_model_close(&model);
+}
