@@ -200,12 +200,10 @@ static psc_status set_up(
     return status ? status : add_plugins(session, a, clean, sections, error);
 }
 
-static psc_status run_input(psc_session *session, const analysis *a, bool clean,
-    psc_run_options *run_options, psc_error *error) {
+static psc_status run_input(
+    psc_session *session, const analysis *a, psc_run_options *run_options, psc_error *error) {
     psc_input input = {0, a->prompt.n, a->prompt.tokens};
     psc_metric metric = PSC_METRIC_INIT;
-    double value = 0;
-    char place[CLI_PLACE] = "", line[CLI_PLACE + 160];
     psc_status status = PSC_OK;
     if (!a->plugin) /* sweep has a metric of its own */
         status = cli_metric_read(&metric, a->arguments, &a->prompt, error);
@@ -218,18 +216,12 @@ static psc_status run_input(psc_session *session, const analysis *a, bool clean,
     status = psc_session_run(session, &input, 1, run_options, error);
     cli_progress_stop();
     cli_metric_free(&metric);
-    if (status || !run_options->metric) return status;
-    cli_prompts_place(place, a->prompts, a->i);
-    snprintf(line, sizeof line, "note: %s%sthe metric %s is %.9g%s", place, *place ? ": " : "",
-        cli_value(a->arguments, "metric"), value, clean ? " without interventions" : "");
-    cli_progress_line(line);
-    return PSC_OK;
     return status;
 }
 
 /* --- the run --------------------------------------------------------------------------------- */
 
-static psc_status run(psc_session *session, const analysis *a, bool clean, psc_error *error) {
+static psc_status run(psc_session *session, const analysis *a, psc_error *error) {
     const cli_prompt *prompt = &a->prompt;
     psc_run_options run_options = PSC_RUN_OPTIONS_INIT;
     psc_status status = cli_run_before(session, &a->sources, prompt, &run_options.phase, error);
@@ -239,7 +231,7 @@ static psc_status run(psc_session *session, const analysis *a, bool clean, psc_e
     run_options.no_logits = 1;
     run_options.bos = prompt->bos;
     run_options.progress = cli_progress_update;
-    return run_input(session, a, clean, &run_options, error);
+    return run_input(session, a, &run_options, error);
 }
 
 /* Prompts over several processes are named when they are delivered. */
@@ -262,7 +254,7 @@ static psc_status run_session(
     if (!status && !clean)
         cli_trap_notes(
             cli_prompts_place(place, a->prompts, a->i), &a->prompt, a->model, a->arguments);
-    if (!status) status = run(session, a, clean, error);
+    if (!status) status = run(session, a, error);
     if (!status) status = psc_session_take_results(out, session, error);
     psc_session_close(&session);
     return status;

@@ -434,6 +434,49 @@ Test(sae, states) {
     psc_model_close(&model);
 }
 
+/* A dictionary that changed behind its path does not mix with its former totals. */
+Test(sae, a_state_knows_the_contents_of_its_dictionary) {
+    char folder[] = "/tmp/psc-sae-XXXXXX", name[64], weights[64], state[64], options[128];
+    char target[PATH_MAX];
+    psc_error error = {0};
+    cr_assert(mkdtemp(folder));
+    snprintf(name, sizeof name, "%s/cfg.json", folder);
+    snprintf(weights, sizeof weights, "%s/sae_weights.safetensors", folder);
+    snprintf(state, sizeof state, "%s/state", folder);
+    snprintf(options, sizeof options, "path=%s,loss=no", folder);
+    cr_assert(realpath(SAE "topk/sae_weights.safetensors", target));
+    cr_assert_eq(symlink(target, weights), 0);
+    psc_model *model = must_model(golden_path("parallel_f32", NULL));
+    for (int k = 5; k >= 4; k--) {
+        FILE *file = fopen(name, "w");
+        cr_assert(file);
+        fprintf(file,
+            "{\"d_in\": 32, \"d_sae\": 53, \"architecture\": \"topk\", \"k\": %d,"
+            " \"metadata\": {\"hook_name\": \"blocks.1.hook_resid_post\"}}",
+            k);
+        fclose(file);
+        psc_session *session = open_corpus(model, options, 1, 0);
+        if (k == 5) {
+            feed(session, 0, 2, 1);
+            cr_assert_eq(psc_session_state_save(session, state, NULL, 0, &error), PSC_OK, "%s",
+                error.message);
+            psc_session_close(&session);
+            session = open_corpus(model, options, 1, 0);
+            cr_assert_eq(
+                psc_session_state_merge(session, state, &error), PSC_OK, "%s", error.message);
+        } else {
+            cr_assert_eq(psc_session_state_merge(session, state, &error), PSC_ERROR_INPUT);
+            cr_assert(strstr(error.message, "had other contents"), "%s", error.message);
+        }
+        psc_session_close(&session);
+    }
+    unlink(name);
+    unlink(weights);
+    unlink(state);
+    rmdir(folder);
+    psc_model_close(&model);
+}
+
 /* --- refusals -------------------------------------------------------------------------------- */
 
 Test(sae, bad_options) {
