@@ -13,15 +13,16 @@
 #include <string.h>
 
 static const char *const metrics[] = {"logit", "log_prob", "kl", NULL};
-static const char *const scores[] = {"auto", "none", "scored", "exact", "eap", "eap_ig", NULL};
+static const char *const scores[] = {"auto", "none", "scored", "exact", "eap", "eap_ig",
+    "eap_ig_activations", NULL};
 static const char *const orders[] = {"score", "greedy", NULL};
 static const psc_option_description circuit_options[] = {
     {"metric", "logit", "logit or log_prob of the first target, or kl (before || after)",
         PSC_OPTION_WORD, offsetof(circuit_state, metric), 0, 0, metrics},
     {"scores", "auto",
         "of each edge; exact: one run per edge; eap: attribution patching, by one gradient; "
-        "eap_ig: by gradients at inputs between; auto: none with file or path, else eap, for kl "
-        "eap_ig",
+        "eap_ig: by gradients at inputs between; eap_ig_activations: with each node's values "
+        "between; auto: none with file or path, else eap, for kl eap_ig",
         PSC_OPTION_WORD, offsetof(circuit_state, scores), 0, 0, scores},
     {"order", "score", "greedy: from the logits, only edges to components of the circuit",
         PSC_OPTION_WORD, offsetof(circuit_state, order), 0, 0, orders},
@@ -43,7 +44,7 @@ static const psc_option_description circuit_options[] = {
     {"minimal", "50", "largest circuits that are also run without each of their edges",
         PSC_OPTION_COUNT, offsetof(circuit_state, minimal), 0, 100000000, NULL},
     {"steps", "5",
-        "of eap_ig: inputs between the source prompt's and this one's, which is the last",
+        "of eap_ig: inputs, or a node's values, from the source prompt's to this one's, the last",
         PSC_OPTION_COUNT, offsetof(circuit_state, steps), 1, 10000, NULL},
     {"check", "200", "largest circuits whose edges' attributions are compared with exact effects",
         PSC_OPTION_COUNT, offsetof(circuit_state, check), 0, 100000000, NULL},

@@ -15,7 +15,8 @@ typedef enum circuit_scores {
     SCORES_GIVEN,
     SCORES_EXACT,
     SCORES_EAP,
-    SCORES_EAP_IG
+    SCORES_EAP_IG,
+    SCORES_EAP_IG_ACTIVATIONS
 } circuit_scores;
 typedef enum circuit_order { ORDER_SCORE, ORDER_GREEDY } circuit_order;
 

@@ -9,6 +9,8 @@
  *   eap_ig              the mean of g over the runs of the inputs e' + k/steps (e - e'), k =
  * 1..steps, e'
  *                       the source prompt's embedding; each with the LayerNorms of its own run
+ *   eap_ig_activations  the mean of g over nodes and k: one node alone (embed, the heads of a
+ *                       layer, or an MLP) writes o + k/steps (c - o), whatever it reads
  *
  * o_u the source run's write of sender u, c_u this run's, d_u = o_u - c_u. LayerNorm is taken out
  * of the dot:
@@ -83,9 +85,8 @@ static psc_metric metric_of(const circuit_state *s, psc_metric_term terms[2]) {
         .struct_size = sizeof(psc_metric), .n_terms = contrast ? 2 : 1, .terms = terms};
 }
 
-/* Gradients of this run, or with an input [rows, N] of the run that begins with it, and its
- * residuals. */
-static int find_gradients(eap *e, const float *input) {
+/* Gradients of this run, or of the run with a change, and its residuals. */
+static int find_gradients(eap *e, const psc_change *change) {
     static const int32_t points[] = {PSC_HOOK_Q, PSC_HOOK_K, PSC_HOOK_V, PSC_HOOK_LN2_NORMALIZED,
         PSC_HOOK_LN_FINAL_NORMALIZED, PSC_HOOK_RESID_PRE + PSC_POINT_VALUES,
         PSC_HOOK_RESID_POST + PSC_POINT_VALUES, PSC_HOOK_RESID_MID + PSC_POINT_VALUES};
@@ -96,21 +97,11 @@ static int find_gradients(eap *e, const float *input) {
     for (int i = 0; i < 3; i++) memset(e->run.heads[i], 0, layers); /* rows without one have none */
     memset(e->run.mlp, 0, layers);
     memset(e->run.final, 0, (size_t)e->all * sizeof(float));
-    const psc_change change = {.struct_size = sizeof change,
-        .kind = PSC_CHANGE_SET,
-        .point = PSC_HOOK_EMBED,
-        .layer = -1,
-        .sequence = s->run_rows[0].sequence,
-        .row_end = s->n_rows,
-        .head = -1,
-        .key = -1,
-        .values = input,
-        .stride = s->model->d_model};
-    const psc_variant variant = {.struct_size = sizeof variant, .n_changes = 1, .changes = &change};
-    e->run.resid_pre = input ? e->run.own_pre : s->own.writes.resid_pre;
-    e->run.resid_mid = input ? e->run.own_mid : s->own.writes.resid_mid;
-    return s->host->gradients(s->context, 1, input ? &variant : NULL, &metric,
-        !input                       ? 5
+    const psc_variant variant = {.struct_size = sizeof variant, .n_changes = 1, .changes = change};
+    e->run.resid_pre = change ? e->run.own_pre : s->own.writes.resid_pre;
+    e->run.resid_mid = change ? e->run.own_mid : s->own.writes.resid_mid;
+    return s->host->gradients(s->context, 1, change ? &variant : NULL, &metric,
+        !change                      ? 5
         : s->shape.parallel_residual ? 7
                                      : 8,
         points, on_tensor, e);
@@ -126,7 +117,7 @@ static int64_t rounded(int64_t n) {
 static int64_t place(eap *e, const circuit_state *s, float *memory) {
     const int64_t n = s->model->d_model, heads = s->shape.n_heads, layers = s->shape.n_layers;
     const int64_t readers = 3 * heads + 1, panels = rounded(s->n_senders);
-    const int mid = !s->shape.parallel_residual, inputs = s->scores == SCORES_EAP_IG;
+    const int mid = !s->shape.parallel_residual, inputs = s->scores >= SCORES_EAP_IG;
     int64_t rows = (int64_t)(PANEL_BYTES / ((uint64_t)(panels * n) * sizeof(float))), used = 0;
     rows = rows < 1 ? 1 : rows > MOST_ROWS ? MOST_ROWS : rows;
     e->all = (int64_t)s->n_rows * n;
@@ -369,34 +360,80 @@ static int add_scores(eap *e) {
     return 0;
 }
 
-/* The input a part of the way from the source's embedding to this run's. */
-static void mix_inputs(eap *e, double part) {
+/* What a node writes a part of the way from the source's values to this run's. */
+static void mix(eap *e, const float *other, const float *own, double part) {
     const circuit_state *s = e->s;
     const int64_t n = s->model->d_model;
     for (int32_t r = 0; r < s->n_rows; r++) {
-        const float *to = s->own.writes.embed + r * n;
+        const float *to = own + r * n;
         const int32_t at = s->other_row[r];
-        const float *from = at < 0 ? to : s->source.writes.embed + at * n;
+        const float *from = at < 0 ? to : other + at * n;
         for (int64_t i = 0; i < n; i++)
             e->input[r * n + i] =
                 (float)((double)from[i] + part * ((double)to[i] - (double)from[i]));
     }
 }
 
+/* Rows begin..end-1 of a point have the mixed values, as constants. */
+static psc_change fix_mixed(
+    const eap *e, int32_t point, int32_t layer, int32_t begin, int32_t end) {
+    const circuit_state *s = e->s;
+    return (psc_change){.struct_size = sizeof(psc_change),
+        .kind = PSC_CHANGE_FIX,
+        .point = point,
+        .layer = layer,
+        .sequence = s->run_rows[0].sequence,
+        .row_begin = begin,
+        .row_end = end,
+        .head = -1,
+        .key = -1,
+        .values = e->input + begin * (int64_t)s->model->d_model,
+        .stride = s->model->d_model};
+}
+
 /* The last input is this run's, where kl has no gradient. */
-static int integrate(eap *e) {
+static int integrate_inputs(eap *e) {
     const circuit_state *s = e->s;
     e->weight = 1.0 / s->steps;
     for (int32_t k = 1; k < s->steps; k++) {
-        mix_inputs(e, (double)k / (double)s->steps);
-        if (find_gradients(e, e->input) || add_scores(e)) return -1;
+        const psc_change change = fix_mixed(e, PSC_HOOK_EMBED, -1, 0, s->n_rows);
+        mix(e, s->source.writes.embed, s->own.writes.embed, (double)k / (double)s->steps);
+        if (find_gradients(e, &change) || add_scores(e)) return -1;
     }
     return s->metric == CIRCUIT_KL ? 0 : find_gradients(e, NULL) || add_scores(e);
+}
+
+/* The runs of one node. Of the last layer's writes the metric reads one row, and only that is kept. */
+static int integrate_node(eap *e, int32_t point, int32_t layer, const float *other, const float *own) {
+    const circuit_state *s = e->s;
+    const int32_t row = s->rows.index[s->slot], last = layer == s->shape.n_layers - 1;
+    const psc_change change =
+        fix_mixed(e, point, layer, last ? row : 0, last ? row + 1 : s->n_rows);
+    const int32_t steps = s->metric == CIRCUIT_KL ? s->steps - 1 : s->steps;
+    for (int32_t k = 1; k <= steps; k++) {
+        mix(e, other, own, (double)k / (double)s->steps);
+        if (find_gradients(e, &change) || add_scores(e)) return -1;
+    }
+    return 0;
+}
+
+static int integrate_activations(eap *e) {
+    const circuit_state *s = e->s;
+    const psc_writes *other = &s->source.writes, *own = &s->own.writes;
+    const int32_t layers = s->shape.n_layers;
+    e->weight = 1.0 / ((2.0 * layers + 1.0) * s->steps);
+    if (integrate_node(e, PSC_HOOK_EMBED, -1, other->embed, own->embed)) return -1;
+    for (int32_t l = 0; l < layers; l++)
+        if (integrate_node(e, PSC_HOOK_Z, l, other->z[l], own->z[l]) ||
+            integrate_node(e, PSC_HOOK_MLP_OUT, l, other->mlp_out[l], own->mlp_out[l]))
+            return -1;
+    return 0;
 }
 
 int circuit_attribute(circuit_state *s) {
     eap e = {.s = s, .weight = 1.0};
     if (make_room(&e)) return -1;
-    if (s->scores == SCORES_EAP_IG) return integrate(&e);
+    if (s->scores == SCORES_EAP_IG) return integrate_inputs(&e);
+    if (s->scores == SCORES_EAP_IG_ACTIVATIONS) return integrate_activations(&e);
     return find_gradients(&e, NULL) || add_scores(&e);
 }

@@ -13,7 +13,7 @@ typedef struct eap_run {
     float *mlp, *final; /* [L, rows, N], [rows, N] at the MLPs' LN2, the final LN: normalized
                             values, gamma in */
     const float *const *resid_pre, *const *resid_mid; /* as psc_writes has them */
-    float *pre, *mid; /* [L + 1, rows, N], [L, rows, N]: those of a run with another input */
+    float *pre, *mid; /* [L + 1, rows, N], [L, rows, N]: those of a run with a change */
     const float **own_pre, **own_mid; /* [L + 1], [L] pointers to these */
 } eap_run;
 
@@ -22,7 +22,7 @@ typedef struct eap {
     eap_run run;
     int64_t all;   /* rows of the run times N */
     double weight; /* of this run's scores */
-    float *input;  /* [rows of the run, N] the embedding of a run with another input */
+    float *input;  /* [rows of the run, N] what a node writes in a run with another value of it */
 
     /* a block of rows */
     int32_t begin, rows, rows_together;

@@ -229,7 +229,10 @@ typedef enum psc_change_kind {
     PSC_CHANGE_SCALE = 0, /* value * alpha; +0 where alpha is 0 */
     PSC_CHANGE_SET = 1,   /* value = values */
     PSC_CHANGE_ADD = 2,   /* value + alpha * values, one fused multiply-add */
-    PSC_CHANGE_CUT = 3    /* the score of `key` = -inf (PSC_HOOK_ATTN_SCORES) */
+    PSC_CHANGE_CUT = 3,   /* the score of `key` = -inf (PSC_HOOK_ATTN_SCORES) */
+    PSC_CHANGE_FIX = 4    /* as SET, at points without keys. In host->gradients the value is a
+                             constant: its own gradient is 0, so is what goes through it; of a SET
+                             or SCALE the gradient goes through as if a constant were added */
 } psc_change_kind;
 
 /* An edit of one point, on rows row_begin <= position < row_end of one sequence. */
@@ -241,7 +244,7 @@ typedef struct psc_change {
     int32_t head;        /* of points with an H axis; -1: all */
     int32_t key;         /* of scores and pattern: one key's position; -1: all keys, SCALE only */
     float alpha;         /* of SCALE and ADD; finite */
-    const float *values; /* of SET and ADD: [rows, heads, width]; heads is 1 for one head or without
+    const float *values; /* of SET, FIX and ADD: [rows, heads, width]; heads is 1 for one head or without
                             an H axis, width is 1 for one key */
     int64_t stride;      /* floats from one row of values to the next; 0: one row for all */
 } psc_change;

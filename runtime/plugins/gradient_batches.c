@@ -141,7 +141,9 @@ static psc_status run_forward(
     if (status == PSC_OK)
         status = psc_backward_begin(g->backward, &g->kept, g->rows, batch->n_rows, g->parts.rows,
             g->parts.n_rows, false, error);
-    if (status == PSC_OK) status = psc_variant_subscribe(g->editors, context, batch, error);
+    if (status == PSC_OK) status = psc_variant_subscribe(g->editors, context, batch, false, error);
+    if (status == PSC_OK) status = psc_variant_subscribe(g->registry, context, batch, true, error);
+    if (status == PSC_OK) status = psc_gradient_subscribe_points(context, error);
     if (status == PSC_OK) status = subscribe_values(context, error);
     const psc_pass pass = {.sink = {.wanted = g->wanted}, .copies = &g->kept};
     if (status == PSC_OK)

@@ -92,6 +92,8 @@ psc_status psc_gradient_count(
 /* Shows a point of a pass to the plugin, each variant its own rows. */
 psc_status psc_gradient_subscribe(
     psc_context *context, psc_registry *registry, int32_t point, psc_error *error);
+/* Shows the request's points of gradients, after editors that are in the registry already. */
+psc_status psc_gradient_subscribe_points(psc_context *context, psc_error *error);
 /* Goes back through a pass and shows the points to the plugin. */
 int psc_gradient_back(psc_context *context, psc_backward *backward);
 

@@ -142,6 +142,25 @@ static int on_event(const psc_event *event, void *payload) {
     return 0;
 }
 
+psc_status psc_gradient_subscribe(
+    psc_context *context, psc_registry *registry, int32_t point, psc_error *error) {
+    const psc_subscriber subscriber = {.name = context->name, .owner = context, .transient = true};
+    if (point >= 0 && point < PSC_POINT_COUNT)
+        return psc_registry_add(
+            registry, (psc_point)point, false, NULL, on_event, context, &subscriber, error);
+    return psc_fail(error, PSC_ERROR_INPUT, "gradients: hook point %d does not exist", (int)point);
+}
+
+psc_status psc_gradient_subscribe_points(psc_context *context, psc_error *error) {
+    psc_registry *registry = context->gradients->registry;
+    const psc_gradient_request *request = context->gradients->request;
+    psc_status status = PSC_OK;
+    for (int32_t i = 0; i < request->n_points && status == PSC_OK; i++)
+        if (request->points[i] < PSC_POINT_VALUES)
+            status = psc_gradient_subscribe(context, registry, request->points[i], error);
+    return status;
+}
+
 static int is_stopped(void *payload) {
     return psc_session_stopped(payload);
 }
@@ -199,6 +218,10 @@ static int of_the_run(psc_context *context, int32_t number) {
         part->slot = (int32_t)(at - g->own_rows);
     }
     g->slots[0].n_parts = g->parts.n;
+    psc_error error = {PSC_OK, ""};
+    psc_registry_end_run(g->registry);
+    if (psc_gradient_subscribe_points(context, &error) != PSC_OK)
+        return psc_host_pass(context, &error);
     restore_logits(context, !g->saved);
     g->saved = true;
     return psc_gradient_back(context, g->own);
@@ -227,26 +250,6 @@ static int refuse(psc_context *context, const psc_gradient_request *request) {
     return 0;
 }
 
-psc_status psc_gradient_subscribe(
-    psc_context *context, psc_registry *registry, int32_t point, psc_error *error) {
-    const psc_subscriber subscriber = {.name = context->name, .owner = context, .transient = true};
-    if (point >= 0 && point < PSC_POINT_COUNT)
-        return psc_registry_add(
-            registry, (psc_point)point, false, NULL, on_event, context, &subscriber, error);
-    return psc_fail(error, PSC_ERROR_INPUT, "gradients: hook point %d does not exist", (int)point);
-}
-
-static psc_status subscribe(
-    psc_context *context, const psc_gradient_request *request, psc_error *error) {
-    psc_registry *registry = context->gradients->registry;
-    psc_status status = PSC_OK;
-    psc_registry_end_run(registry);
-    for (int32_t i = 0; i < request->n_points && status == PSC_OK; i++)
-        if (request->points[i] < PSC_POINT_VALUES)
-            status = psc_gradient_subscribe(context, registry, request->points[i], error);
-    return status;
-}
-
 static int compute(psc_context *context) {
     const psc_gradient_request *request = context->gradients->request;
     for (int32_t next = 0; next < request->n;) {
@@ -270,8 +273,6 @@ int psc_host_gradients(psc_context *context, int32_t n, const psc_variant *varia
     const psc_gradient_request request = {variants, metrics, n, n_points, points, fn, payload};
     int returned = refuse(context, &request);
     if (returned || n == 0) return returned;
-    psc_error error = {PSC_OK, ""};
-    if (subscribe(context, &request, &error) != PSC_OK) return psc_host_pass(context, &error);
     psc_gradients *g = context->gradients;
     g->request = &request;
     g->failed = false;

@@ -328,7 +328,7 @@ static psc_status run_batch(
     if (status == PSC_OK && batch->edges)
         status =
             psc_edge_buffers_fill(&v->edges, context->session, batch, v->most_rows, &edges, error);
-    if (status == PSC_OK) status = psc_variant_subscribe(v->registry, context, batch, error);
+    if (status == PSC_OK) status = psc_variant_subscribe(v->registry, context, batch, false, error);
     if (status == PSC_OK) status = run_first_layer(context, batch, &pass, error);
     if (status == PSC_OK)
         status = psc_forward_chunk(v->forward, v->rows, batch->n_rows, &pass, error);

@@ -1,6 +1,7 @@
-/* Changes of a variant: checked against the run, and applied in an editor's event.
+/* Changes of a variant: checked against the run, and applied in an editor's event of values. In one
+ * of gradients a FIX makes them 0.
  *
- *   SCALE x <- alpha x (0: +0)   SET x <- v   ADD x <- fma(alpha, v, x)   CUT score[key] <- -inf
+ *   SCALE x <- alpha x (0: +0)   SET, FIX x <- v   ADD x <- fma(alpha, v, x)   CUT score[key] <- -inf
  *
  * v has one row for each of row_begin..row_end-1. A change of a layer's hook_resid_post is applied
  * at hook_resid_pre of the next layer, which is the same value. */
@@ -30,11 +31,13 @@ static const char *fault_of_point(const psc_change *c, const psc_model_info *inf
 }
 
 static const char *fault_of_value(const psc_change *c) {
-    bool takes_values = c->kind == PSC_CHANGE_SET || c->kind == PSC_CHANGE_ADD;
+    bool takes_values = c->kind == PSC_CHANGE_SET || c->kind == PSC_CHANGE_ADD ||
+                        c->kind == PSC_CHANGE_FIX;
     bool keyed = psc_point_has_keys((psc_point)c->point);
-    if (c->kind < PSC_CHANGE_SCALE || c->kind > PSC_CHANGE_CUT) return "the kind is unknown";
+    if (c->kind < PSC_CHANGE_SCALE || c->kind > PSC_CHANGE_FIX) return "the kind is unknown";
     if (!isfinite(c->alpha)) return "alpha must be finite";
     if (takes_values && !c->values) return "values are missing";
+    if (keyed && c->kind == PSC_CHANGE_FIX) return "scores and pattern cannot be fixed";
     if (keyed && c->key < 0 && c->kind != PSC_CHANGE_SCALE)
         return "a change of scores or pattern must name a key, unless it scales them";
     if (keyed && c->key >= c->row_end) return "none of its rows can attend to that key";
@@ -138,7 +141,7 @@ static void change_values(const psc_change *c, float *x, int64_t n, const float 
         else if (c->kind == PSC_CHANGE_CUT)
             x[i] = -INFINITY;
         else
-            x[i] = c->kind == PSC_CHANGE_SET ? values[i] : fmaf(c->alpha, values[i], x[i]);
+            x[i] = c->kind == PSC_CHANGE_ADD ? fmaf(c->alpha, values[i], x[i]) : values[i];
     }
 }
 
@@ -174,6 +177,10 @@ static int change_row(const psc_change *c, int32_t n_keys, const psc_event *even
     const float *values = c->values ? c->values + (position - c->row_begin) * c->stride : NULL;
     for (int64_t h = first; h < end; h++) {
         float *x = t->data + i * t->stride[0] + (t->n_axes > 2 ? h * t->stride[1] : 0);
+        if (event->gradient) {
+            memset(x, 0, (size_t)width * sizeof *x);
+            continue;
+        }
         change_values(
             c, one_key ? x + c->key : x, width, values ? values + (h - first) * width : NULL);
         if (c->kind == PSC_CHANGE_CUT && sees_nothing(x, position)) return -1;
@@ -205,7 +212,8 @@ static int change_all(const psc_variant_batch *batch, const psc_event *event, in
         n = 1;
         if (slot->by_layer && at.layer > event->layer) return 0;
         if ((int32_t)at.point != event->point || at.layer != event->layer ||
-            row->position < c->row_begin || row->position >= c->row_end)
+            row->position < c->row_begin || row->position >= c->row_end ||
+            (event->gradient && c->kind != PSC_CHANGE_FIX))
             continue;
         n = adjacent_cuts(c, variant->n_changes - j);
         if (change_row(c, n, event, i) != 0) return -1;
@@ -256,14 +264,19 @@ void psc_variant_place(psc_variant_slot *slot, const psc_variant *variant, int32
     }
 }
 
-static bool changes_at(const psc_variant_batch *batch, psc_point point, int32_t layer) {
+/* Whether a change, or only whether a FIX, is at a point. */
+static bool changes_at(
+    const psc_variant_batch *batch, psc_point point, int32_t layer, bool only_fixed) {
     for (int32_t i = 0; i < batch->n_slots; i++) {
         const psc_variant_slot *slot = &batch->slots[i];
         if (!(slot->points >> point & 1)) continue;
         int32_t j = first_change(slot, layer, batch->n_layers);
         for (; j < slot->variant.n_changes; j++) {
-            place at = place_of(&slot->variant.changes[j], batch->n_layers);
-            if (at.point == point && at.layer == layer) return true;
+            const psc_change *c = &slot->variant.changes[j];
+            const place at = place_of(c, batch->n_layers);
+            if (at.point == point && at.layer == layer &&
+                (!only_fixed || c->kind == PSC_CHANGE_FIX))
+                return true;
             if (slot->by_layer && at.layer > layer) break;
         }
     }
@@ -271,14 +284,14 @@ static bool changes_at(const psc_variant_batch *batch, psc_point point, int32_t 
 }
 
 psc_status psc_variant_subscribe(psc_registry *registry, psc_context *context,
-    const psc_variant_batch *batch, psc_error *error) {
+    const psc_variant_batch *batch, bool of_gradients, psc_error *error) {
     const psc_subscriber subscriber = {.name = context->name, .owner = context, .transient = true};
     psc_registry_end_run(registry);
     for (int32_t p = 0; p < PSC_POINT_COUNT; p++) {
         bool layered = psc_point_has_layer((psc_point)p);
         for (int32_t l = layered ? batch->first_layer : -1; l < (layered ? batch->n_layers : 0);
              l++) {
-            if (!changes_at(batch, (psc_point)p, l)) continue;
+            if (!changes_at(batch, (psc_point)p, l, of_gradients)) continue;
             psc_filter filter = PSC_FILTER_INIT;
             filter.layers = &l;
             filter.n_layers = layered;

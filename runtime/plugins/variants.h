@@ -53,10 +53,10 @@ typedef struct psc_variant_batch {
  * them if a change there reaches later rows, through the keys and values or before. */
 int32_t psc_variant_first_rows(const psc_variant_batch *batch, const psc_variant_slot *slot);
 
-/* Adds editors for every point and layer that the batch changes to the variants' registry; batch is
- * their payload. */
-psc_status psc_variant_subscribe(
-    psc_registry *registry, psc_context *context, const psc_variant_batch *batch, psc_error *error);
+/* Empties the variants' registry of values, or that of gradients, and adds editors for every point
+ * and layer that the batch changes, or fixes; batch is their payload. */
+psc_status psc_variant_subscribe(psc_registry *registry, psc_context *context,
+    const psc_variant_batch *batch, bool of_gradients, psc_error *error);
 
 /* --- variant_edges.c ------------------------------------------------------------------------- */
 /* What the passes of variants with edges need; zeroed: nothing yet. */

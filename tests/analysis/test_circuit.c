@@ -119,6 +119,8 @@ static void check_model(const char *name) {
     check_scores(model, golden, "scores=exact,minimal=0", "scores");
     check_scores(model, golden, "minimal=0", "eap");
     check_scores(model, golden, "scores=eap_ig,steps=3,minimal=0", "eap_ig");
+    check_scores(
+        model, golden, "scores=eap_ig_activations,steps=3,minimal=0", "eap_ig_activations");
     check_circuits(model, golden);
     psc_tensors_close(&golden);
     psc_model_close(&model);

@@ -91,9 +91,11 @@ static void load(void) {
 /* A variant with a change at a point, or the run itself (point < 0); its metric reads row and
  * row - 2. */
 static void add(int point, int layer, int sequence, int begin, int end, int row) {
+    static const int kinds[] = {PSC_CHANGE_SET, PSC_CHANGE_ADD, PSC_CHANGE_FIX, PSC_CHANGE_FIX,
+        PSC_CHANGE_FIX, PSC_CHANGE_SET, PSC_CHANGE_FIX};
     const int i = n_variants++;
     changes[i] = (psc_change){.struct_size = sizeof(psc_change),
-        .kind = i % 2 ? PSC_CHANGE_ADD : PSC_CHANGE_SET,
+        .kind = kinds[i % 7],
         .point = point,
         .layer = layer,
         .sequence = sequence,
@@ -134,7 +136,9 @@ static int edit(const psc_event *event, void *payload) {
         const float *v = c->values + (position - c->row_begin) * c->stride;
         float *x = event->tensor.data + i * event->tensor.stride[0];
         for (size_t k = 0; k < width_of(event); k++)
-            x[k] = c->kind == PSC_CHANGE_SET ? v[k] : fmaf(c->alpha, v[k], x[k]);
+            x[k] = event->gradient            ? 0.0f
+                   : c->kind == PSC_CHANGE_ADD ? fmaf(c->alpha, v[k], x[k])
+                                               : v[k];
     }
     return 0;
 }
@@ -181,6 +185,10 @@ static void compare_run(int v, const psc_input *inputs, int n_inputs, int before
             PSC_OK);
     psc_filter filter = PSC_FILTER_INIT;
     filter.gradient = 1;
+    if (variants[v].n_changes && changes[v].kind == PSC_CHANGE_FIX)
+        cr_assert_eq(psc_session_edit(plain, (psc_point)changes[v].point, &filter, edit,
+                         &changes[v], &error),
+            PSC_OK);
     for (int p = 0; p < n_points; p++) {
         filter.gradient = points[p] < PSC_POINT_VALUES;
         cr_assert_eq(psc_session_observe(plain, (psc_point)(points[p] % PSC_POINT_VALUES), &filter,

@@ -10,9 +10,11 @@ within 2e-4.
 
 scores: the change of z[TARGET] at the last row when one edge alone is patched. eap and eap_ig: the
 first order of it, by autograd in float64 through TransformerLens as the published code does (with
-STEPS inputs between). curve and rest: z of the first SIZES edges by |score|, and of all others.
+STEPS inputs between); eap_ig_activations: with STEPS values of one node at a time, as there (the
+heads of a layer are one node). curve and rest: z of the first SIZES edges by |score|, and of all others.
 greedy: z of the first SIZES edges from the logits.
 """
+import itertools
 import math
 import pathlib
 
@@ -175,15 +177,17 @@ def by_hand(lens, patched, config):
         return lens.run_with_hooks(torch.tensor([TOKENS]), fwd_hooks=hooks)[0].numpy()
 
 
-def attributions(lens, config, steps):
-    """score(u -> v) = sum of (o_u - c_u) times the mean gradient at v's input."""
+def attributions(lens, config, steps, nodes=("hook_embed",)):
+    """score(u -> v) = sum of (o_u - c_u) times the mean gradient at v's input, over the runs in
+    which one of the nodes has values between those of the prompts."""
     heads, layers = config["n_heads"], config["n_layers"]
     lens.set_use_split_qkv_input(True)
     lens.set_use_attn_result(True)
     lens.set_use_hook_mlp_in(True)
-    writes, inputs = [], {}
+    writes, inputs, values = [], {}, []
     for tokens in (TOKENS, OTHER):
         _, cache = lens.run_with_cache(torch.tensor([tokens]))
+        values.append({node: cache[node] for node in nodes})
         writes.append([cache["hook_embed"][0]])
         for layer in range(layers):
             writes[-1] += list(cache[f"blocks.{layer}.attn.hook_result"][0].transpose(0, 1))
@@ -198,24 +202,25 @@ def attributions(lens, config, steps):
         inputs[hook.name] = value
 
     total = 0
-    for step in range(1, steps + 1):
-        between = writes[1][0] + step / steps * (writes[0][0] - writes[1][0])
-        between = between.detach().requires_grad_()
+    for node, step in itertools.product(nodes, range(1, steps + 1)):
+        own, other = values[0][node], values[1][node]
+        between = (other + step / steps * (own - other)).detach().requires_grad_()
+        inputs.clear()
         lens.reset_hooks()
-        edits = [("hook_embed", lambda value, hook, x=between: x[None])]
+        edits = [(node, lambda value, hook, x=between: x)]
         with torch.enable_grad(), lens.hooks(edits + [(name, keep) for name in points]):
             lens(torch.tensor([TOKENS]))[0, -1, TARGET].backward()
         scores = []
         for layer, kind, head in receivers(config):
-            if kind == "logits":
-                gradient = inputs[points[-1]].grad[0]
-            elif kind == "mlp":
-                gradient = inputs[f"blocks.{layer}.hook_mlp_in"].grad[0]
-            else:
-                gradient = inputs[f"blocks.{layer}.hook_{kind}_input"].grad[0, :, head]
+            name = (points[-1] if kind == "logits" else f"blocks.{layer}.hook_mlp_in"
+                    if kind == "mlp" else f"blocks.{layer}.hook_{kind}_input")
+            gradient = inputs[name].grad
+            if gradient is None:  # the node that is set hides this input
+                gradient = torch.zeros_like(inputs[name])
+            gradient = gradient[0, :, head] if kind in "qkv" else gradient[0]
             n = n_readable(config, layer, kind == "mlp" and not config["parallel"])
             scores.append(torch.einsum("urn,rn->u", change[:n], gradient))
-        total = total + torch.cat(scores).detach().numpy() / steps
+        total = total + torch.cat(scores).detach().numpy() / steps / len(nodes)
     return total
 
 
@@ -283,6 +288,10 @@ def main():
             lens = open_lens(open_transformers(folder), model.config).to(torch.float64)
             arrays["eap"] = attributions(lens, model.config, 1)
             arrays["eap_ig"] = attributions(lens, model.config, STEPS)
+            nodes = [f"blocks.{layer}.{name}" for layer in range(model.config["n_layers"])
+                     for name in ("attn.hook_result", "hook_mlp_out")]
+            arrays["eap_ig_activations"] = attributions(
+                lens, model.config, STEPS, ["hook_embed", *nodes])
         save_file({"logits": np.array(logits), **arrays},
                   GOLDEN / "circuit" / f"{name}.safetensors")
 
