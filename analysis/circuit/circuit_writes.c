@@ -3,9 +3,10 @@
  *   embed [rows, N]; per layer z, mlp_out, resid_pre (sequential: resid_mid) [rows, N]; the last
  * resid_post
  *
- * Of the last layer's writes only the rows of the metric matter: nothing else reads them. The
- * memory is the
- * instance's, so that later runs find its pages. */
+ * Of the last layer's writes only the rows of the metric matter: nothing else reads them. In the
+ * source of
+ * a set's pair they may be any rows. The memory is the instance's, so that later runs find its
+ * pages. */
 #include "circuit.h"
 
 #include <string.h>
@@ -37,10 +38,11 @@ static int on_write(const psc_event *event, void *payload) {
     return 0;
 }
 
-/* All rows of the layers but the last, and of the last the metric's. */
-static int observe_layers(circuit_state *s, circuit_writes *w, psc_point point) {
+/* All rows of the layers but the last, and of the last those of a filter. */
+static int observe_layers(
+    circuit_state *s, circuit_writes *w, psc_point point, const psc_filter *rows) {
     const int32_t last = s->shape.n_layers - 1;
-    psc_filter before = PSC_FILTER_INIT, at_end = s->rows.filter;
+    psc_filter before = PSC_FILTER_INIT, at_end = *rows;
     int32_t *layers = s->host->run_alloc(s->context, ((uint64_t)last + 1) * sizeof *layers);
     if (!layers) return -1;
     for (int32_t l = 0; l <= last; l++) layers[l] = l;
@@ -87,13 +89,17 @@ static int place(circuit_state *s, circuit_writes *w) {
 
 int circuit_observe(circuit_state *s, circuit_writes *w) {
     const int32_t last = s->shape.n_layers - 1;
-    psc_filter at_end = s->rows.filter;
+    const int may_be_any =
+        w == &s->source && s->host->example(s->context, s->run_rows[0].sequence) >= 0;
+    const psc_filter all = PSC_FILTER_INIT, rows = may_be_any ? all : s->rows.filter;
+    psc_filter at_end = rows;
     at_end.layers = &last;
     at_end.n_layers = 1;
     return place(s, w) || s->host->observe(s->context, PSC_HOOK_EMBED, NULL, on_write, w) ||
            s->host->observe(s->context, PSC_HOOK_RESID_PRE, NULL, on_write, w) ||
-           observe_layers(s, w, PSC_HOOK_Z) || observe_layers(s, w, PSC_HOOK_MLP_OUT) ||
-           (!s->shape.parallel_residual && observe_layers(s, w, PSC_HOOK_RESID_MID)) ||
+           observe_layers(s, w, PSC_HOOK_Z, &rows) ||
+           observe_layers(s, w, PSC_HOOK_MLP_OUT, &rows) ||
+           (!s->shape.parallel_residual && observe_layers(s, w, PSC_HOOK_RESID_MID, &rows)) ||
            s->host->observe(s->context, PSC_HOOK_RESID_POST, &at_end, on_write, w);
 }
 

@@ -203,6 +203,47 @@ Test(circuit, path) {
     psc_model_close(&model);
 }
 
+/* A pair that is aligned from the start: what its source prompt says beyond the last token of the
+ * other changes nothing. */
+static psc_session *tested_pair(psc_model *model, const char *options, int32_t n_source) {
+    static const int32_t from[] = {0, 1, 2, 3, 4, 5, 6, 7};
+    const fixture_run how = {.threads = 2};
+    psc_session *session = open_circuit(model, options, &how);
+    for (int phase = PSC_PHASE_SOURCE; phase <= PSC_PHASE_CHANGED; phase += 2) {
+        const int source = phase == PSC_PHASE_SOURCE;
+        psc_token tokens[N] = {{0}};
+        for (int i = 0; i < N; i++) tokens[i].id = source ? other_ids[i] : base_ids[i];
+        const psc_input input = {0, source ? n_source : 8, tokens};
+        const psc_example example = {0, 5, -1, source ? NULL : from};
+        psc_run_options run = PSC_RUN_OPTIONS_INIT;
+        run.phase = phase;
+        run.examples = &example;
+        psc_session_truncate(session, 0, 0);
+        cr_assert_eq(
+            psc_session_run(session, &input, 1, &run, &error), PSC_OK, "%s", error.message);
+    }
+    return session;
+}
+
+Test(circuit, a_longer_source) {
+    static const char *const names[] = {"circuit.score", "circuit.curve_value"};
+    static const char *const options[] = {
+        "scores=exact,minimal=0", "scores=eap_ig_activations,steps=2,minimal=0"};
+    psc_model *model = must_model(golden_path("sequential_f32", NULL));
+    for (int o = 0; o < 2; o++) {
+        psc_session *one = tested_pair(model, options[o], 8);
+        psc_session *other = tested_pair(model, options[o], 10);
+        for (int i = 0; i < 2; i++) {
+            const psc_array a = must_array(one, names[i]), b = must_array(other, names[i]);
+            cr_assert_arr_eq(
+                a.data, b.data, (size_t)array_count(&a) * sizeof(double), "%s", names[i]);
+        }
+        psc_session_close(&one);
+        psc_session_close(&other);
+    }
+    psc_model_close(&model);
+}
+
 /* --- files ------------------------------------------------------------------------------------ */
 
 static void write_text(const char *path, const char *text, size_t n) {

@@ -334,6 +334,7 @@ Test(variants, refusals) {
     c = good, c.kind = PSC_CHANGE_CUT, c.key = 0, refuse(c, "scores");
     c = good, c.point = PSC_HOOK_PATTERN, c.kind = PSC_CHANGE_SET, c.values = vector;
     refuse(c, "key");
+    c.kind = PSC_CHANGE_FIX, c.key = 0, refuse(c, "cannot be fixed");
     c = good, c.point = PSC_HOOK_RESID_MID, refuse(c, "hook_resid_mid");
     c = good, c.point = PSC_HOOK_ATTN_SCORES, c.kind = PSC_CHANGE_CUT, c.key = 0;
     refuse(c, "without keys");

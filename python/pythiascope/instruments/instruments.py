@@ -544,7 +544,15 @@ class Instruments(Labelled):
         text: Input,
         *,
         metric: Literal["logit", "log_prob", "kl"] = "logit",
-        scores: Literal["auto", "none", "scored", "exact", "eap", "eap_ig"] = "auto",
+        scores: Literal[
+            "auto",
+            "none",
+            "scored",
+            "exact",
+            "eap",
+            "eap_ig",
+            "eap_ig_activations",
+        ] = "auto",
         order: Literal["score", "greedy"] = "score",
         edges: int = 100,
         threshold: float = 0.0,
@@ -579,8 +587,9 @@ class Instruments(Labelled):
             metric: logit or log_prob of the first target, or kl (before || after). Takes one of
                 logit, log_prob, kl. Default: "logit".
             scores: of each edge; exact: one run per edge; eap: attribution patching, by one
-                gradient; eap_ig: by gradients at inputs between; auto: none with file or path,
-                else eap, for kl eap_ig. Takes one of auto, none, scored, exact, eap, eap_ig.
+                gradient; eap_ig: by gradients at inputs between; eap_ig_activations: with each
+                node's values between; auto: none with file or path, else eap, for kl eap_ig.
+                Takes one of auto, none, scored, exact, eap, eap_ig, eap_ig_activations.
                 Default: "auto".
             order: greedy: from the logits, only edges to components of the circuit. Takes one
                 of score, greedy. Default: "score".
@@ -599,8 +608,8 @@ class Instruments(Labelled):
                 text. Default: "".
             minimal: largest circuits that are also run without each of their edges. Takes a
                 whole number, 0 to 100000000. Default: 50.
-            steps: of eap_ig: inputs between the source prompt's and this one's, which is the
-                last. Takes a whole number, 1 to 10000. Default: 5.
+            steps: of eap_ig: inputs, or a node's values, from the source prompt's to this
+                one's, the last. Takes a whole number, 1 to 10000. Default: 5.
             check: largest circuits whose edges' attributions are compared with exact effects.
                 Takes a whole number, 0 to 100000000. Default: 200.
             memory: most MiB that the plugin takes for writes and gradients. Takes a whole

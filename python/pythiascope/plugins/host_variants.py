@@ -19,6 +19,7 @@ _CHANGES = {
     "set": c.PSC_CHANGE_SET,
     "add": c.PSC_CHANGE_ADD,
     "cut": c.PSC_CHANGE_CUT,
+    "fix": c.PSC_CHANGE_FIX,
 }
 _MOST = 2**31 - 1
 _LOGIT_ROWS = {"all": c.PSC_ROWS_ALL, "last": c.PSC_ROWS_LAST}
@@ -28,7 +29,8 @@ class Change(NamedTuple):
     """An edit of one point on rows begin <= position < end of one sequence (psc_change).
 
     kind: "scale" (value * alpha), "set" (values), "add" (value + alpha * values), "cut" (the score
-    of `key` becomes -inf). values: f32 [rows, heads, width], or [heads, width] for all rows.
+    of `key` becomes -inf), "fix" (as "set", and constant to gradients). values: f32 [rows, heads,
+    width], or [heads, width] for all rows.
     """
 
     kind: str
