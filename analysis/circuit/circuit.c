@@ -16,6 +16,7 @@ static const char *const metrics[] = {"logit", "log_prob", "kl", NULL};
 static const char *const scores[] = {"auto", "none", "scored", "exact", "eap", "eap_ig",
     "eap_ig_activations", NULL};
 static const char *const orders[] = {"score", "greedy", NULL};
+static const char *const ways[] = {"edges", "mlps", NULL};
 static const psc_option_description circuit_options[] = {
     {"metric", "logit", "logit or log_prob of the first target, or kl (before || after)",
         PSC_OPTION_WORD, offsetof(circuit_state, metric), 0, 0, metrics},
@@ -41,6 +42,8 @@ static const psc_option_description circuit_options[] = {
         offsetof(circuit_state, against), 0, 0, NULL},
     {"path", "", "edges joined by + that are patched together, such as L3H1.q<-L1H2",
         PSC_OPTION_TEXT, offsetof(circuit_state, path), 0, 0, NULL},
+    {"through", "edges", "of path; mlps: also on each way from sender to receiver over MLPs alone",
+        PSC_OPTION_WORD, offsetof(circuit_state, through), 0, 0, ways},
     {"minimal", "50", "largest circuits that are also run without each of their edges",
         PSC_OPTION_COUNT, offsetof(circuit_state, minimal), 0, 100000000, NULL},
     {"steps", "5",
@@ -99,6 +102,7 @@ static int circuit_open(psc_context *context, const psc_host *host, void **state
         return host->fail(context, "scores=scored needs a file in scored=");
     if (s->scores == SCORES_NONE && !*s->file && !*s->path)
         return host->fail(context, "scores=none needs a circuit in file=, or path=");
+    if (s->through && !*s->path) return host->fail(context, "through=mlps needs edges in path=");
     if (*s->against && s->scores == SCORES_NONE && !*s->file)
         return host->fail(context, "against= needs a circuit, from scores= or file=");
     return circuit_open_writes(s, &s->source) || circuit_open_writes(s, &s->own);
@@ -138,7 +142,7 @@ static int choose_rows(circuit_state *s) {
 
 static int check_memory(circuit_state *s) {
     const uint64_t bytes =
-        2 * circuit_writes_bytes(s) + (s->scores >= SCORES_EAP ? circuit_eap_bytes(s) : 0);
+        (s->through ? 3 : 2) * circuit_writes_bytes(s) + (s->scores >= SCORES_EAP ? circuit_eap_bytes(s) : 0);
     const uint64_t mib = (bytes + (1 << 20) - 1) >> 20;
     if (mib <= (uint64_t)s->memory) return 0;
     return s->host->fail(s->context,

@@ -49,7 +49,7 @@ typedef struct circuit_state {
     const psc_reductions *reductions;
     int64_t n_edges;
     int32_t n_senders, n_receivers; /* with the logits */
-    int32_t metric, scores, order, edges, minimal, check, steps, memory, top;
+    int32_t metric, scores, order, through, edges, minimal, check, steps, memory, top;
     double threshold;
     const char *file, *against, *path, *scored, *tensor;
     const float *given; /* [receivers, senders] of scored= */
@@ -143,6 +143,10 @@ typedef void (*circuit_set_fn)(const void *payload, int64_t index, uint8_t *patc
 /* values [n]: the metric of runs whose patched edges `make` marks. */
 int circuit_run(
     circuit_state *s, int64_t n, circuit_set_fn make, const void *payload, double *values);
+/* The same with what patched edges carry, and its row for each row from first_row on; other_row null:
+ * the same row. */
+int circuit_run_with(circuit_state *s, const psc_writes *other, const int32_t *other_row, int64_t n,
+    circuit_set_fn make, const void *payload, double *values);
 
 /* --- circuit_scores.c --- */
 /* Fills score. */
@@ -167,7 +171,9 @@ int circuit_overlap(circuit_state *s);
 /* --- circuit_tests.c --- */
 /* Runs the circuit, its complement, the curve, the circuit without each edge. */
 int circuit_test(circuit_state *s);
-/* Runs with exactly the edges of path= patched. */
+
+/* --- circuit_path.c --- */
+/* Runs with exactly the edges of path= patched, or the paths through MLPs. */
 int circuit_test_path(circuit_state *s);
 
 /* --- circuit_report.c, circuit_write.c --- */

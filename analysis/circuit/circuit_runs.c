@@ -62,6 +62,12 @@ static int make_room(circuit_state *s) {
 
 int circuit_run(
     circuit_state *s, int64_t n, circuit_set_fn make, const void *payload, double *values) {
+    return circuit_run_with(
+        s, &s->source.writes, s->other_row + s->first_row, n, make, payload, values);
+}
+
+int circuit_run_with(circuit_state *s, const psc_writes *other, const int32_t *other_row, int64_t n,
+    circuit_set_fn make, const void *payload, double *values) {
     const int last = s->rows.index[s->slot] == s->n_rows - 1;
     if (make_room(s)) return -1;
     for (int64_t begin = 0; begin < n; begin += s->group) {
@@ -74,8 +80,8 @@ int circuit_run(
                 .sequence = s->run_rows[0].sequence,
                 .row_begin = s->first_row,
                 .patched = patched,
-                .other = &s->source.writes,
-                .other_row = s->other_row + s->first_row,
+                .other = other,
+                .other_row = other_row,
                 .own = &s->own.writes};
             s->variants[i] =
                 (psc_variant){.struct_size = sizeof *s->variants, .edges = &s->set_edges[i]};

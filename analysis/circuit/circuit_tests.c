@@ -100,17 +100,3 @@ int circuit_test(circuit_state *s) {
     }
     return 0;
 }
-
-/* --- path= ------------------------------------------------------------------------------------ */
-
-static void these(const void *payload, int64_t index, uint8_t *patched) {
-    const circuit_list *list = payload;
-    (void)index;
-    for (int64_t i = 0; i < list->n; i++) patched[list->at[i].edge] = 1;
-}
-
-int circuit_test_path(circuit_state *s) {
-    circuit_list list;
-    s->all += 1.0;
-    return circuit_read_path(s, s->path, &list) || circuit_run(s, 1, these, &list, &s->path_value);
-}

@@ -1,6 +1,5 @@
-/* The circuit as files of the output folder: circuit.json, which file= reads again; circuit.dot;
- * and
- * circuit.graph.json, in the layout that circuit-tracer's page reads (analysis/graph/graph_json.c
+/* The circuit as files of the output folder: circuit.json, which file= reads again;
+ * circuit.dot and circuit.graphml; and circuit.graph.json, in the layout that circuit-tracer's page reads (analysis/graph/graph_json.c
  * says
  * what it does with it). A component is one node there, at the target's row; links are the edges on
  * a path
@@ -64,6 +63,61 @@ static void write_dot(const circuit_state *s, psc_growing *t) {
         psc_growing_put(t, "\"%s];\n", one->score < 0 ? ", color=red" : "");
     }
     psc_growing_put(t, "}\n");
+}
+
+/* --- circuit.graphml -------------------------------------------------------------------------- */
+
+/* in [n_senders + 1]: the components of edges on a path to the logits, and the logits; null after an
+ * error. */
+static uint8_t *mark_components(circuit_state *s) {
+    uint8_t *in = s->host->run_alloc(s->context, (uint64_t)s->n_senders + 1);
+    if (!in) return NULL;
+    in[s->n_senders] = 1;
+    for (int64_t i = 0; i < s->n_kept; i++) {
+        int32_t sender, receiver;
+        if (!s->connected[i]) continue;
+        circuit_ends(s, s->ranked.at[i].edge, &sender, &receiver);
+        in[sender] = in[circuit_component(s, receiver)] = 1;
+    }
+    return in;
+}
+
+static void put_data(psc_growing *t, const char *key, const double *values, int64_t i) {
+    if (values && isfinite(values[i]))
+        psc_growing_put(t, "<data key=\"%s\">%.9g</data>", key, values[i]);
+}
+
+/* Names need no escapes. A key without a value is left out. */
+static void write_graphml(circuit_state *s, psc_growing *t) {
+    char from[CIRCUIT_NAME], to[CIRCUIT_NAME], role[CIRCUIT_NAME];
+    const uint8_t *in = mark_components(s);
+    psc_growing_put(t,
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
+        "<graphml xmlns=\"http://graphml.graphdrawing.org/xmlns\">\n"
+        "<key id=\"input\" for=\"edge\" attr.name=\"input\" attr.type=\"string\"/>\n"
+        "<key id=\"weight\" for=\"edge\" attr.name=\"weight\" attr.type=\"double\"/>\n"
+        "<key id=\"exact\" for=\"edge\" attr.name=\"exact\" attr.type=\"double\"/>\n"
+        "<key id=\"lost\" for=\"edge\" attr.name=\"lost\" attr.type=\"double\"/>\n"
+        "<graph edgedefault=\"directed\">\n");
+    for (int32_t node = 0; in && node <= s->n_senders; node++)
+        if (in[node])
+            psc_growing_put(t, "<node id=\"%s\"/>\n",
+                node < s->n_senders ? circuit_sender(s, node, from) : "logits");
+    for (int64_t i = 0; i < s->n_kept; i++) {
+        int32_t sender, receiver;
+        if (!s->connected[i]) continue;
+        circuit_ends(s, s->ranked.at[i].edge, &sender, &receiver);
+        const char *dot = strchr(circuit_receiver(s, receiver, role), '.');
+        psc_growing_put(t, "<edge source=\"%s\" target=\"%s\">", circuit_sender(s, sender, from),
+            component(s, receiver, to));
+        if (dot) psc_growing_put(t, "<data key=\"input\">%s</data>", dot + 1);
+        put_data(t, "weight", &s->ranked.at[i].score, 0);
+        put_data(t, "exact", s->exact, i);
+        put_data(t, "lost", s->lost, i);
+        psc_growing_put(t, "</edge>\n");
+    }
+    psc_growing_put(t, "</graph>\n</graphml>\n");
+    if (!in) t->failed = 1;
 }
 
 /* --- circuit.graph.json ----------------------------------------------------------------------- */
@@ -175,15 +229,13 @@ static void put_head(const circuit_state *s, psc_growing *t) {
 static void write_graph(circuit_state *s, psc_growing *t) {
     int64_t n;
     const link *links = make_links(s, &n);
-    uint8_t *in = s->host->run_alloc(s->context, (uint64_t)s->n_senders + 1);
+    const uint8_t *in = mark_components(s);
     const char *between = "\n";
     char source[ID_BYTES], target[ID_BYTES];
     if (!links || !in) {
         t->failed = 1;
         return;
     }
-    in[s->n_senders] = 1;
-    for (int64_t i = 0; i < n; i++) in[links[i].source] = in[links[i].target] = 1;
     put_head(s, t);
     for (int32_t node = s->n_senders; node >= 0; node--) {
         if (!in[node]) continue;
@@ -208,11 +260,13 @@ static int write_one(circuit_state *s, const char *kind, psc_growing *t) {
 }
 
 int circuit_write(circuit_state *s) {
-    psc_growing json = {0}, dot = {0}, graph = {0};
+    psc_growing json = {0}, dot = {0}, graphml = {0}, graph = {0};
     write_json(s, &json);
     if (write_one(s, "json", &json)) return -1;
     write_dot(s, &dot);
     if (write_one(s, "dot", &dot)) return -1;
+    write_graphml(s, &graphml);
+    if (write_one(s, "graphml", &graphml)) return -1;
     write_graph(s, &graph);
     return write_one(s, "graph.json", &graph);
 }

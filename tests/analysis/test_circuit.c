@@ -244,6 +244,38 @@ Test(circuit, a_longer_source) {
     psc_model_close(&model);
 }
 
+/* Path patching with frozen heads, by two runs in float64. */
+static void check_ways(const char *name) {
+    static const char *const edges[] = {"logits<-embed", "L1H1.k<-embed", "logits<-L0H1",
+        "1_mlp_out<-L0H1", "L1H0.q<-L0H1", "logits<-0_mlp_out", "L1H0.v<-embed+L1H1.q<-embed",
+        "L0H1.q<-embed", "logits<-L1H0"};
+    const fixture_run how = {.threads = 2};
+    psc_model *model = must_model(golden_path(name, NULL));
+    psc_tensors *golden = golden_of(name);
+    double *want = golden_f64(golden_find(golden, "paths"), 9);
+    for (int i = 0; i < 9; i++) {
+        char options[100];
+        snprintf(options, sizeof options, "through=mlps,path=%s", edges[i]);
+        psc_session *session = tested(model, options, &how);
+        cr_assert_float_eq(number(session, "path_effect") + number(session, "base"), want[i], 2e-5,
+            "%s", edges[i]);
+        const double effect = number(session, "path_effect");
+        psc_session_close(&session);
+        if (i != 1) continue;
+        session = tested(model, "path=L1H1.k<-embed", &how); /* the edge alone */
+        cr_assert_gt(fabs(number(session, "path_effect") - effect), 1e-4);
+        psc_session_close(&session);
+    }
+    free(want);
+    psc_tensors_close(&golden);
+    psc_model_close(&model);
+}
+
+Test(circuit, paths_through_mlps) {
+    check_ways("parallel_f32");
+    check_ways("sequential_f32");
+}
+
 /* --- files ------------------------------------------------------------------------------------ */
 
 static void write_text(const char *path, const char *text, size_t n) {
@@ -251,6 +283,35 @@ static void write_text(const char *path, const char *text, size_t n) {
     cr_assert(file);
     cr_assert_eq(fwrite(text, 1, n, file), n);
     fclose(file);
+}
+
+/* circuit.graphml has a node per component, once and before the edges, and as many edges as lead to
+ * the logits. */
+static void check_graphml(const char *bytes, size_t n, int n_edges) {
+    char *text = strndup(bytes, n);
+    int edges = 0, nodes = 0;
+    cr_assert(text);
+    for (const char *at = text; (at = strstr(at, "<node id=\"")); nodes++) {
+        char id[80];
+        snprintf(id, sizeof id, "%.*s\"", (int)strcspn(at + 10, "\""), at + 10);
+        at += 10;
+        char again[100];
+        snprintf(again, sizeof again, "<node id=\"%s", id);
+        cr_assert_null(strstr(at, again));
+    }
+    for (const char *at = text; (at = strstr(at, "<edge source=\"")); edges++) {
+        char node[100];
+        at += 14;
+        snprintf(node, sizeof node, "<node id=\"%.*s\"", (int)strcspn(at, "\""), at);
+        cr_assert(strstr(text, node), "%s", node);
+        at = strstr(at, "target=\"") + 8;
+        snprintf(node, sizeof node, "<node id=\"%.*s\"", (int)strcspn(at, "\""), at);
+        cr_assert(strstr(text, node), "%s", node);
+    }
+    cr_assert_eq(edges, n_edges);
+    cr_assert_gt(nodes, 2);
+    cr_assert(strstr(text, "</graph>\n</graphml>\n"));
+    free(text);
 }
 
 /* circuit.graph.json parses, and its links connect its nodes. */
@@ -282,11 +343,13 @@ Test(circuit, files) {
     const double want = number(session, "circuit");
     const psc_results *results = psc_session_results(session);
     psc_result_file file;
-    cr_assert_eq(psc_results_file_count(results), 3);
+    cr_assert_eq(psc_results_file_count(results), 4);
     cr_assert_eq(psc_results_file_at(&file, results, 0, &error), PSC_OK);
     cr_assert_str_eq(file.name, "circuit.json");
     write_text(path, file.bytes, file.n);
     cr_assert_eq(psc_results_file_at(&file, results, 2, &error), PSC_OK);
+    check_graphml(file.bytes, file.n, (int)number(session, "connected_edges"));
+    cr_assert_eq(psc_results_file_at(&file, results, 3, &error), PSC_OK);
     check_graph(file.bytes, file.n);
     psc_session_close(&session);
     snprintf(options, sizeof options, "file=%s,against=%s", path, path);
@@ -413,6 +476,7 @@ Test(circuit, refusals) {
     refuse_options(model, "scores=none", "needs a circuit");
     refuse_options(model, "scores=exact,file=x", "leave scores= and scored= out");
     refuse_options(model, "path=x,against=y", "against= needs a circuit");
+    refuse_options(model, "through=mlps", "needs edges in path=");
     refuse_options(model, "scores=scored", "needs a file in scored=");
     refuse_options(model, "scores=eap,scored=x", "already has scores");
     refuse_options(model, "metric=kl,scores=eap", "the gradient of kl is 0");
@@ -433,6 +497,10 @@ Test(circuit, refusals) {
     session = open_circuit(model, "path=L0H1", &how);
     cr_assert_eq(run_phase(session, other_ids, N, PSC_PHASE_SOURCE), PSC_OK);
     refuse_run(session, base_ids, N, PSC_PHASE_CHANGED, "is no edge of this model");
+    psc_session_close(&session);
+    session = open_circuit(model, "through=mlps,path=L1H1.q<-embed+logits<-embed", &how);
+    cr_assert_eq(run_phase(session, other_ids, N, PSC_PHASE_SOURCE), PSC_OK);
+    refuse_run(session, base_ids, N, PSC_PHASE_CHANGED, "receivers of one layer");
     psc_session_close(&session);
     psc_model_close(&model);
 }

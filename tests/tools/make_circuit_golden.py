@@ -12,7 +12,8 @@ scores: the change of z[TARGET] at the last row when one edge alone is patched. 
 first order of it, by autograd in float64 through TransformerLens as the published code does (with
 STEPS inputs between); eap_ig_activations: with STEPS values of one node at a time, as there (the
 heads of a layer are one node). curve and rest: z of the first SIZES edges by |score|, and of all others.
-greedy: z of the first SIZES edges from the logits.
+greedy: z of the first SIZES edges from the logits. paths: path patching with frozen heads and MLPs
+computed again, in two runs.
 """
 import itertools
 import math
@@ -123,6 +124,53 @@ class Patched:
                 self.writes.append(mlp(layer))
         x = self.norm("final_layer_norm", self.read((c["n_layers"], "logits", -1)))
         return x @ m.weights[m.unembed].T
+
+
+class Frozen(Patched):
+    """What a path patch gives its receivers: heads write what they wrote, the sender what it wrote on
+    the other prompt, MLPs what they compute from these."""
+
+    def __init__(self, model, sender, base, other):
+        super().__init__(model, TOKENS)
+        self.values = list(base)
+        self.values[sender] = other[sender]
+        a_layer = model.config["n_heads"] + 1
+        self.live = {u for u in range(a_layer, len(base), a_layer) if u != sender}
+        self.inputs = {}
+
+    def read(self, receiver):
+        self.inputs[receiver] = sum(w if u in self.live else self.values[u]
+                                    for u, w in enumerate(self.writes)) + self.bias
+        return self.inputs[receiver]
+
+
+class Given(Patched):
+    """One run in which some receivers read given values."""
+
+    def __init__(self, model, inputs):
+        super().__init__(model, TOKENS)
+        self.inputs = inputs
+
+    def read(self, receiver):
+        return self.inputs[receiver] if receiver in self.inputs else super().read(receiver)
+
+
+def paths(model, other):
+    """z[TARGET] at the last row when a path through MLPs is patched, in the order of the test."""
+    base = Patched(model, TOKENS)
+    base.run()
+    a_layer, end = model.config["n_heads"] + 1, model.config["n_layers"]
+    head, values = (lambda layer, h: 1 + layer * a_layer + h), []
+    for sender, receivers_ in (
+            (0, [(end, "logits", -1)]), (0, [(1, "k", 1)]), (head(0, 1), [(end, "logits", -1)]),
+            (head(0, 1), [(1, "mlp", -1)]), (head(0, 1), [(1, "q", 0)]),
+            (head(0, a_layer - 1), [(end, "logits", -1)]), (0, [(1, "v", 0), (1, "q", 1)]),
+            (0, [(0, "q", 1)]), (head(1, 0), [(end, "logits", -1)])):
+        frozen = Frozen(model, sender, base.writes, other.writes)
+        frozen.run()
+        given = Given(model, {r: frozen.inputs[r] for r in receivers_})
+        values.append(given.run()[-1, TARGET])
+    return np.array(values)
 
 
 def by_hand(lens, patched, config):
@@ -286,6 +334,7 @@ def main():
         arrays = circuits(model, other) if name.endswith("_f32") else {}
         if arrays:
             lens = open_lens(open_transformers(folder), model.config).to(torch.float64)
+            arrays["paths"] = paths(model, other)
             arrays["eap"] = attributions(lens, model.config, 1)
             arrays["eap_ig"] = attributions(lens, model.config, STEPS)
             nodes = [f"blocks.{layer}.{name}" for layer in range(model.config["n_layers"])

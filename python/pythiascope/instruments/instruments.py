@@ -561,6 +561,7 @@ class Instruments(Labelled):
         tensor: Text | Sequence[Any] = "circuit.score.over_examples",
         against: Text | Sequence[Any] = "",
         path: Text | Sequence[Any] = "",
+        through: Literal["edges", "mlps"] = "edges",
         minimal: int = 50,
         steps: int = 5,
         check: int = 200,
@@ -606,6 +607,8 @@ class Instruments(Labelled):
                 Default: "".
             path: edges joined by + that are patched together, such as L3H1.q<-L1H2. Takes a
                 text. Default: "".
+            through: of path; mlps: also on each way from sender to receiver over MLPs alone.
+                Takes one of edges, mlps. Default: "edges".
             minimal: largest circuits that are also run without each of their edges. Takes a
                 whole number, 0 to 100000000. Default: 50.
             steps: of eap_ig: inputs, or a node's values, from the source prompt's to this
@@ -639,6 +642,7 @@ class Instruments(Labelled):
             "tensor": tensor,
             "against": against,
             "path": path,
+            "through": through,
             "minimal": minimal,
             "steps": steps,
             "check": check,
