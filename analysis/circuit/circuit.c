@@ -13,8 +13,8 @@
 #include <string.h>
 
 static const char *const metrics[] = {"logit", "log_prob", "kl", NULL};
-static const char *const scores[] = {"auto", "none", "scored", "exact", "eap", "eap_ig",
-    "eap_ig_activations", NULL};
+static const char *const scores[] = {
+    "auto", "none", "scored", "exact", "eap", "eap_ig", "eap_ig_activations", NULL};
 static const char *const orders[] = {"score", "greedy", NULL};
 static const char *const ways[] = {"edges", "mlps", NULL};
 static const psc_option_description circuit_options[] = {
@@ -141,8 +141,8 @@ static int choose_rows(circuit_state *s) {
 }
 
 static int check_memory(circuit_state *s) {
-    const uint64_t bytes =
-        (s->through ? 3 : 2) * circuit_writes_bytes(s) + (s->scores >= SCORES_EAP ? circuit_eap_bytes(s) : 0);
+    const uint64_t bytes = (s->through ? 3 : 2) * circuit_writes_bytes(s) +
+                           (s->scores >= SCORES_EAP ? circuit_eap_bytes(s) : 0);
     const uint64_t mib = (bytes + (1 << 20) - 1) >> 20;
     if (mib <= (uint64_t)s->memory) return 0;
     return s->host->fail(s->context,

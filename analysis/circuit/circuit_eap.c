@@ -404,7 +404,8 @@ static int integrate_inputs(eap *e) {
 }
 
 /* The runs of one node. Of the last layer's writes the metric reads one row, and only that is kept. */
-static int integrate_node(eap *e, int32_t point, int32_t layer, const float *other, const float *own) {
+static int integrate_node(
+    eap *e, int32_t point, int32_t layer, const float *other, const float *own) {
     const circuit_state *s = e->s;
     const int32_t row = s->rows.index[s->slot], last = layer == s->shape.n_layers - 1;
     const psc_change change =

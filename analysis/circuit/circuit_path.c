@@ -73,12 +73,14 @@ static void replace(
     const circuit_state *s, float *rows, const float *source, int64_t first, int64_t n) {
     for (int32_t r = 0; r < s->n_rows; r++) {
         const int64_t at = s->other_row[r], d = s->model->d_model;
-        if (at >= 0) memcpy(rows + r * d + first, source + at * d + first, (size_t)n * sizeof *rows);
+        if (at >= 0)
+            memcpy(rows + r * d + first, source + at * d + first, (size_t)n * sizeof *rows);
     }
 }
 
 /* change [rows, N]: what a head writes on the source prompt minus what it writes in this run. */
-static int head_change(circuit_state *s, int32_t layer, int32_t head, const float *z, float *change) {
+static int head_change(
+    circuit_state *s, int32_t layer, int32_t head, const float *z, float *change) {
     const int64_t n = s->model->d_model, d = s->model->d_head, first = head * d;
     float *part = s->host->run_alloc(s->context, (uint64_t)n * sizeof *part);
     float *writes =
@@ -138,8 +140,9 @@ static int make_other(path *p) {
     const int32_t layer = i < 0 ? -1 : i / a_layer, head = i < 0 ? -1 : i % a_layer;
     const int is_head = head >= 0 && head < s->shape.n_heads;
     const float *before = i < 0 ? own->embed : is_head ? own->z[layer] : own->mlp_out[layer];
-    const float *there =
-        i < 0 ? source->embed : is_head ? source->z[layer] : source->mlp_out[layer];
+    const float *there = i < 0     ? source->embed
+                         : is_head ? source->z[layer]
+                                   : source->mlp_out[layer];
     float *rows = copy(s, before), *change = rows ? copy(s, rows) : NULL;
     p->other = *own;
     if (!change) return -1;

@@ -144,8 +144,8 @@ static int say_path(circuit_state *s) {
     char text[400], figure[PSC_FIGURE];
     if (!*s->path) return 0;
     snprintf(text, sizeof text,
-        "With %.200s%s patched alone it is %.4f: an effect of %.4f, %s of the source's.", s->path,
-        s->through ? " and the ways over MLPs" : "", s->path_value, s->path_value - s->base_value,
+        "With %.200s patched %s it is %.4f: an effect of %.4f, %s of the source's.", s->path,
+        s->through ? "also through MLPs" : "alone", s->path_value, s->path_value - s->base_value,
         psc_figure(figure, 0, 3, path_normalized(s), ""));
     return s->host->summary_text(s->context, text);
 }

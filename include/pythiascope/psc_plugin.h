@@ -241,12 +241,13 @@ typedef struct psc_change {
     int32_t kind;         /* psc_change_kind */
     int32_t point, layer; /* psc_point, up to the last layer's hook_resid_post; -1: no layer */
     int32_t sequence, row_begin, row_end;
-    int32_t head;        /* of points with an H axis; -1: all */
-    int32_t key;         /* of scores and pattern: one key's position; -1: all keys, SCALE only */
-    float alpha;         /* of SCALE and ADD; finite */
-    const float *values; /* of SET, FIX and ADD: [rows, heads, width]; heads is 1 for one head or without
+    int32_t head; /* of points with an H axis; -1: all */
+    int32_t key;  /* of scores and pattern: one key's position; -1: all keys, SCALE only */
+    float alpha;  /* of SCALE and ADD; finite */
+    const float
+        *values;    /* of SET, FIX and ADD: [rows, heads, width]; heads is 1 for one head or without
                             an H axis, width is 1 for one key */
-    int64_t stride;      /* floats from one row of values to the next; 0: one row for all */
+    int64_t stride; /* floats from one row of values to the next; 0: one row for all */
 } psc_change;
 
 typedef struct psc_variant {

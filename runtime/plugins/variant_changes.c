@@ -31,8 +31,8 @@ static const char *fault_of_point(const psc_change *c, const psc_model_info *inf
 }
 
 static const char *fault_of_value(const psc_change *c) {
-    bool takes_values = c->kind == PSC_CHANGE_SET || c->kind == PSC_CHANGE_ADD ||
-                        c->kind == PSC_CHANGE_FIX;
+    bool takes_values =
+        c->kind == PSC_CHANGE_SET || c->kind == PSC_CHANGE_ADD || c->kind == PSC_CHANGE_FIX;
     bool keyed = psc_point_has_keys((psc_point)c->point);
     if (c->kind < PSC_CHANGE_SCALE || c->kind > PSC_CHANGE_FIX) return "the kind is unknown";
     if (!isfinite(c->alpha)) return "alpha must be finite";

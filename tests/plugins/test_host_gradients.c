@@ -136,7 +136,7 @@ static int edit(const psc_event *event, void *payload) {
         const float *v = c->values + (position - c->row_begin) * c->stride;
         float *x = event->tensor.data + i * event->tensor.stride[0];
         for (size_t k = 0; k < width_of(event); k++)
-            x[k] = event->gradient            ? 0.0f
+            x[k] = event->gradient             ? 0.0f
                    : c->kind == PSC_CHANGE_ADD ? fmaf(c->alpha, v[k], x[k])
                                                : v[k];
     }
@@ -186,8 +186,8 @@ static void compare_run(int v, const psc_input *inputs, int n_inputs, int before
     psc_filter filter = PSC_FILTER_INIT;
     filter.gradient = 1;
     if (variants[v].n_changes && changes[v].kind == PSC_CHANGE_FIX)
-        cr_assert_eq(psc_session_edit(plain, (psc_point)changes[v].point, &filter, edit,
-                         &changes[v], &error),
+        cr_assert_eq(psc_session_edit(
+                         plain, (psc_point)changes[v].point, &filter, edit, &changes[v], &error),
             PSC_OK);
     for (int p = 0; p < n_points; p++) {
         filter.gradient = points[p] < PSC_POINT_VALUES;
