@@ -143,8 +143,8 @@ typedef void (*circuit_set_fn)(const void *payload, int64_t index, uint8_t *patc
 /* values [n]: the metric of runs whose patched edges `make` marks. */
 int circuit_run(
     circuit_state *s, int64_t n, circuit_set_fn make, const void *payload, double *values);
-/* The same with what patched edges carry, and its row for each row from first_row on; other_row null:
- * the same row. */
+/* The same with what patched edges carry, and its row for each row from first_row on; other_row
+ * null: the same row. */
 int circuit_run_with(circuit_state *s, const psc_writes *other, const int32_t *other_row, int64_t n,
     circuit_set_fn make, const void *payload, double *values);
 

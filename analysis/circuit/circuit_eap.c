@@ -403,7 +403,7 @@ static int integrate_inputs(eap *e) {
     return s->metric == CIRCUIT_KL ? 0 : find_gradients(e, NULL) || add_scores(e);
 }
 
-/* The runs of one node. Of the last layer's writes the metric reads one row, and only that is kept. */
+/* The runs of one node. Of the last layer's writes the metric reads one row; only that is kept. */
 static int integrate_node(
     eap *e, int32_t point, int32_t layer, const float *other, const float *own) {
     const circuit_state *s = e->s;

@@ -5,7 +5,7 @@
  *   M, B         read A as the source has it, and each of M as it becomes by that
  *   all others   read M as this run has them
  *
- * so the heads between are frozen, the MLPs between are computed again, and everything after B follows.
+ * so the heads between are frozen, the MLPs between are computed again, and all after B follows.
  * `other` is this run's writes with A's of the source. */
 #include "circuit.h"
 

@@ -1,9 +1,7 @@
-/* The circuit as files of the output folder: circuit.json, which file= reads again;
- * circuit.dot and circuit.graphml; and circuit.graph.json, in the layout that circuit-tracer's page reads (analysis/graph/graph_json.c
- * says
- * what it does with it). A component is one node there, at the target's row; links are the edges on
- * a path
- * to the logits, with a head's q, k and v added. */
+/* The circuit as files of the output folder: circuit.json, which file= reads again; circuit.dot and
+ * circuit.graphml; and circuit.graph.json, in the layout that circuit-tracer's page reads
+ * (analysis/graph/graph_json.c says what it does with it). A component is one node there, at the
+ * target's row; links are the edges on a path to the logits, with a head's q, k and v added. */
 #include "circuit.h"
 
 #include <math.h>
@@ -67,8 +65,8 @@ static void write_dot(const circuit_state *s, psc_growing *t) {
 
 /* --- circuit.graphml -------------------------------------------------------------------------- */
 
-/* in [n_senders + 1]: the components of edges on a path to the logits, and the logits; null after an
- * error. */
+/* in [n_senders + 1]: the components of edges on a path to the logits, and the logits; null after
+ * an error. */
 static uint8_t *mark_components(circuit_state *s) {
     uint8_t *in = s->host->run_alloc(s->context, (uint64_t)s->n_senders + 1);
     if (!in) return NULL;

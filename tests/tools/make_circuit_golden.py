@@ -11,9 +11,9 @@ within 2e-4.
 scores: the change of z[TARGET] at the last row when one edge alone is patched. eap and eap_ig: the
 first order of it, by autograd in float64 through TransformerLens as the published code does (with
 STEPS inputs between); eap_ig_activations: with STEPS values of one node at a time, as there (the
-heads of a layer are one node). curve and rest: z of the first SIZES edges by |score|, and of all others.
-greedy: z of the first SIZES edges from the logits. paths: path patching with frozen heads and MLPs
-computed again, in two runs.
+heads of a layer are one node). curve and rest: z of the first SIZES edges by |score|, and of all
+others. greedy: z of the first SIZES edges from the logits. paths: path patching with frozen heads
+and MLPs computed again, in two runs.
 """
 import itertools
 import math
@@ -127,8 +127,8 @@ class Patched:
 
 
 class Frozen(Patched):
-    """What a path patch gives its receivers: heads write what they wrote, the sender what it wrote on
-    the other prompt, MLPs what they compute from these."""
+    """What a path patch gives its receivers: heads write what they wrote, the sender what it wrote
+    on the other prompt, MLPs what they compute from these."""
 
     def __init__(self, model, sender, base, other):
         super().__init__(model, TOKENS)
@@ -228,7 +228,7 @@ def by_hand(lens, patched, config):
 def attributions(lens, config, steps, nodes=("hook_embed",)):
     """score(u -> v) = sum of (o_u - c_u) times the mean gradient at v's input, over the runs in
     which one of the nodes has values between those of the prompts."""
-    heads, layers = config["n_heads"], config["n_layers"]
+    layers = config["n_layers"]
     lens.set_use_split_qkv_input(True)
     lens.set_use_attn_result(True)
     lens.set_use_hook_mlp_in(True)
@@ -241,8 +241,8 @@ def attributions(lens, config, steps, nodes=("hook_embed",)):
             writes[-1] += list(cache[f"blocks.{layer}.attn.hook_result"][0].transpose(0, 1))
             writes[-1].append(cache[f"blocks.{layer}.hook_mlp_out"][0])
     change = torch.stack(writes[1]) - torch.stack(writes[0])
-    points = [f"blocks.{l}.hook_{k}_input" for l in range(layers) for k in "qkv"]
-    points += [f"blocks.{l}.hook_mlp_in" for l in range(layers)]
+    points = [f"blocks.{i}.hook_{k}_input" for i in range(layers) for k in "qkv"]
+    points += [f"blocks.{i}.hook_mlp_in" for i in range(layers)]
     points.append(f"blocks.{layers - 1}.hook_resid_post")
 
     def keep(value, hook):
