@@ -5,7 +5,7 @@
 
 Each receiver (a head's q, k or v, an MLP, the logits) reads a sum of its own: what each sender
 writes in the current run, or, of patched edges, what it wrote on the other prompt. The same is done
-by hand with TransformerLens (use_split_qkv_input, use_attn_result, use_hook_mlp_in), which must agree
+by hand with TransformerLens (use_split_qkv_input, use_attn_result, use_hook_mlp_in), and must agree
 within 2e-4.
 
 scores: the change of z[TARGET] at the last row when one edge alone is patched. eap and eap_ig: the
