@@ -4,6 +4,7 @@
 #include "ln_mlp_fixture.h"
 #include "psc_corpus.h"
 
+#include <limits.h>
 #include <unistd.h>
 
 #define SAE PSC_SOURCE_DIR "/tests/golden/sae/"
