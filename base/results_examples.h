@@ -34,6 +34,8 @@ typedef struct psc_examples_draws {
     uint64_t seed;
     double level;
     psc_team *team;
+    int (*stop)(void *payload); /* nullable; nonzero ends with PSC_ERROR_CANCELLED */
+    void *payload;
 } psc_examples_draws;
 
 typedef struct psc_examples psc_examples;

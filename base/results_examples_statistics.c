@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BLOCK = 1 << 14 }; /* elements */
+enum { BLOCK = 1 << 11 }; /* elements */
 
 static psc_status no_memory(psc_error *error) {
     return psc_fail(
@@ -82,6 +82,8 @@ static psc_status fill(double *out, work *w, const psc_examples_set *set, int32_
             to.high_percentile = at + PSC_STATISTIC_HIGH_PERCENTILE * stride;
             to.p = at + PSC_STATISTIC_P * stride;
         }
+        if (how->stop && how->stop(how->payload))
+            return psc_fail(error, PSC_ERROR_CANCELLED, "cancelled");
         status = psc_resample(&to, n, count, w->rows, &draws, how->team, error);
         for (int64_t i = 0; !status && i < n; i++)
             at[PSC_STATISTIC_N * stride + i] = (double)w->counts[i];

@@ -297,7 +297,9 @@ psc_status psc_pairs_run(psc_results **out, psc_session *session, const psc_pair
                                                                  : w.options.draws,
         .seed = w.options.seed,
         .level = w.options.level > 0 ? w.options.level : 0.95,
-        .team = session->team};
+        .team = session->team,
+        .stop = w.options.stop,
+        .payload = w.options.payload};
     w.n_slots = session->options.n_sequences;
     status = open_set(&w, error);
     if (!status) status = run_all(&w, error);

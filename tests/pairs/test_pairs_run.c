@@ -222,6 +222,11 @@ static int stopped(void *payload) {
     return 1;
 }
 
+/* payload: how many calls are left before the one that stops. */
+static int stops_at_last(void *payload) {
+    return --*(int *)payload == 0;
+}
+
 static int told(double done, const char *what, void *payload) {
     (void)what;
     ++*(int *)payload;
@@ -256,6 +261,28 @@ Test(pairs_run, refuses) {
     must_load("patch", "at=L0H0,source=2");
     REFUSED(psc_pairs_run(&results, session, pairs, NULL, &error), PSC_ERROR_PLUGIN,
         "set.jsonl:1: ", "source prompt 2");
+}
+
+/* The last calls come from the draws of the statistics. */
+Test(pairs_run, statistics_can_be_stopped) {
+    psc_results *results = NULL;
+    psc_pairs_run_options options = PSC_PAIRS_RUN_OPTIONS_INIT;
+    int left = 0, runs;
+    read_lines(0, N, 0);
+    open_for_pairs(3, 1, 0);
+    must_load("logits", "level=head");
+    options.stop = stops_at_last;
+    options.payload = &left;
+    options.draws = -1;
+    cr_assert_eq(psc_pairs_run(&results, session, pairs, &options, &error), PSC_OK);
+    runs = -left;
+    psc_results_close(&results);
+    for (int arrays = 1; arrays < 3; arrays++) {
+        left = runs - arrays; /* after the last call of a run */
+        REFUSED(psc_pairs_run(&results, session, pairs, &options, &error), PSC_ERROR_CANCELLED,
+            "cancelled");
+        cr_assert_null(results);
+    }
 }
 
 Test(pairs_run, a_failure_names_the_pair_that_fails) {
