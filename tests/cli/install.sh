@@ -22,7 +22,7 @@ quiet() {
 prefix=$work/prefix
 quiet cmake --install "$build" --prefix "$prefix"
 for file in bin/pythiascope include/pythiascope/psc.h include/pythiascope/psc_plugin.h \
-    include/pythiascope/psc_reductions.h include/pythiascope/psc_shards.h include/pythiascope/psc_dictionary.h \
+    include/pythiascope/psc_reductions.h include/pythiascope/psc_shards.h include/pythiascope/psc_dictionary.h include/pythiascope/psc_events.h \
     include/pythiascope/psc_edges.h include/pythiascope/psc_metric.h include/pythiascope/psc_pairs.h \
     include/pythiascope/psc_results.h include/pythiascope/psc_treebank.h include/pythiascope/psc_limits.h include/pythiascope/psc_error.h share/pythiascope/models/books-5m/model.safetensors share/pythiascope/models/forms/english.tsv \
     share/pythiascope/models/books-0.5m/step4000/model.safetensors share/doc/pythiascope/README.md share/doc/pythiascope/LICENSE share/doc/pythiascope/docs/hooks.md \

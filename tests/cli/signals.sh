@@ -100,20 +100,40 @@ wait $pid
 check 'nohup: goes on to the end' test $? -eq 0
 check 'nohup: the same results' cmp "$work/nohup.stdout" "$work/once.stdout"
 
-# On a terminal the bar's line is erased before the program ends; `script` of util-linux makes one.
+# On a terminal the bar's line is erased before the program ends; `script` of util-linux makes one. The shell on it
+# outlives the program: where a session's leader ends, the system may drop what nobody has read yet.
+ends_erased() {
+    grep -v '^Script ' "$work/terminal" | tr -d '\n' | tail -c 4 | grep -q "$(printf '^\r\033\\[K')\$"
+}
+within() { # within SECONDS COMMAND...: whether it comes true in this time
+    tries=$(($1 * 10))
+    shift
+    until "$@"; do
+        tries=$((tries - 1))
+        [ $tries -gt 0 ] || return 1
+        sleep 0.1
+    done 2>/dev/null
+}
+erased() {
+    within 60 ends_erased && return
+    cat -v "$work/terminal"
+    return 1
+}
 if script --version 2>/dev/null | grep -q util-linux; then
     head -c 900 "$source/docs/hooks.md" >"$work/rows.txt"
-    script -qfec "sh -c 'echo \$\$ >\"$work/pid\"; exec \"$program\" sweep --file \"$work/rows.txt\" --over edges --threads 1'" \
-        "$work/terminal" >/dev/null 2>&1 </dev/null &
-    shown=
-    for i in $(seq 300); do
-        grep -q elapsed "$work/terminal" 2>/dev/null && shown=yes && break
-        sleep 0.1
-    done
-    check 'the bar is shown' test "$shown" = yes
+    cat >"$work/on_terminal.sh" <<END
+exec 3>&2 2>/dev/null
+"$program" sweep --file "$work/rows.txt" --over edges --threads 1 2>&3 &
+echo \$! >"$work/pid"
+wait \$!
+until [ -e "$work/seen" ]; do sleep 0.1; done
+END
+    script -qfec "sh '$work/on_terminal.sh'" "$work/terminal" >/dev/null 2>&1 </dev/null &
+    check 'the bar is shown' within 60 grep -q elapsed "$work/terminal"
     kill -TERM "$(cat "$work/pid")" # a background job ignores INT
+    check 'the bar is erased' erased
+    touch "$work/seen"
     wait $!
-    check 'the bar is erased' sh -c "grep -v '^Script ' '$work/terminal' | tr -d '\n' | tail -c 4 | grep -q \"\$(printf '^\r\033\\[K')\$\""
 fi
 
 # TERM as soon as the state's lock is there, before the run waits for signals: no lock stays.
