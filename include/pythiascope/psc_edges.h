@@ -4,15 +4,11 @@
  * Ownership: everything is borrowed for the call that takes it.
  *
  * Senders write into the residual stream: embed, then per layer its heads and its MLP. Receivers
- * read it,
- * each through its own LayerNorm: per layer the heads' q, their k, their v, then the MLP; at last
- * the
- * logits. An edge is a sender and a receiver after it. Two runs of a model with equal weights
- * differ
- * in what senders write and in nothing else, so biases (b_O, and b_out, which is the MLP's) are on
- * no
- * edge: they cancel in a difference. With the parallel residual an MLP does not read its own
- * layer's heads.
+ * read it, each through its own LayerNorm: per layer the heads' q, their k, their v, then the MLP;
+ * at last the logits. An edge is a sender and a receiver after it. Two runs of a model with equal
+ * weights differ in what senders write and in nothing else, so biases (b_O, and b_out, which is the
+ * MLP's) are on no edge: they cancel in a difference. With the parallel residual an MLP does not
+ * read its own layer's heads.
  *
  *   senders     0: embed    1 + l(H+1) + h: head h of layer l    1 + l(H+1) + H: its MLP
  *   receivers   l(3H+1) + iH + h: head h's q, k or v (i = 0, 1, 2)    l(3H+1) + 3H: the MLP

@@ -56,16 +56,6 @@ PSC_DICTIONARY_ABSTOPK = 3
 PSC_DICTIONARY_GATED = 4
 PSC_DICTIONARY_GROUPMAX = 5
 
-# psc_metric_kind
-PSC_METRIC_LOGIT = 0
-PSC_METRIC_LOG_P = 1
-PSC_METRIC_KL = 2
-
-# psc_shard_element
-PSC_SHARD_F32 = 0
-PSC_SHARD_F16 = 1
-PSC_SHARD_BF16 = 2
-
 # psc_point
 PSC_HOOK_EMBED = 0
 PSC_HOOK_RESID_PRE = 1
@@ -97,6 +87,16 @@ PSC_POINT_COUNT = 24
 PSC_ROWS_ALL = 0
 PSC_ROWS_LAST = 1
 PSC_ROWS_RANGE = 2
+
+# psc_metric_kind
+PSC_METRIC_LOGIT = 0
+PSC_METRIC_LOG_P = 1
+PSC_METRIC_KL = 2
+
+# psc_shard_element
+PSC_SHARD_F32 = 0
+PSC_SHARD_F16 = 1
+PSC_SHARD_BF16 = 2
 
 # psc_gelu
 PSC_GELU_ERF = 0
@@ -401,6 +401,107 @@ class psc_edges(ctypes.Structure):
     def __init__(self, **values: Any) -> None:
         super().__init__()
         self.struct_size = ctypes.sizeof(psc_edges)
+        for member, value in values.items():
+            setattr(self, member, value)
+
+
+
+class psc_row(ctypes.Structure):
+    index: int
+    sequence: int
+    position: int
+    token: int
+    next: int
+    start: int
+    end: int
+    _fields_ = (
+        ("index", ctypes.c_int32),
+        ("sequence", ctypes.c_int32),
+        ("position", ctypes.c_int32),
+        ("token", ctypes.c_int32),
+        ("next", ctypes.c_int32),
+        ("start", ctypes.c_uint32),
+        ("end", ctypes.c_uint32),
+    )
+
+
+
+class psc_view(ctypes.Structure):
+    data: Address
+    n_axes: int
+    shape: Any
+    stride: Any
+    _fields_ = (
+        ("data", ctypes.c_void_p),
+        ("n_axes", ctypes.c_int32),
+        ("shape", ctypes.c_int64 * 4),
+        ("stride", ctypes.c_int64 * 4),
+    )
+
+
+
+class psc_event(ctypes.Structure):
+    struct_size: int
+    point: int
+    layer: int
+    n_rows: int
+    rows: Any
+    tensor: psc_view
+    before: psc_view
+    heads: Any
+    n_heads: int
+    gradient: int
+    _fields_ = (
+        ("struct_size", ctypes.c_uint32),
+        ("point", ctypes.c_int32),
+        ("layer", ctypes.c_int32),
+        ("n_rows", ctypes.c_int32),
+        ("rows", ctypes.POINTER(psc_row)),
+        ("tensor", psc_view),
+        ("before", psc_view),
+        ("heads", ctypes.POINTER(ctypes.c_int32)),
+        ("n_heads", ctypes.c_int32),
+        ("gradient", ctypes.c_int32),
+    )
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__()
+        self.struct_size = ctypes.sizeof(psc_event)
+        for member, value in values.items():
+            setattr(self, member, value)
+
+
+psc_event_fn = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(psc_event), ctypes.c_void_p)
+
+
+
+class psc_filter(ctypes.Structure):
+    struct_size: int
+    layers: Any
+    n_layers: int
+    heads: Any
+    n_heads: int
+    rows: int
+    row_begin: int
+    row_end: int
+    edited_only: int
+    gradient: int
+    _fields_ = (
+        ("struct_size", ctypes.c_uint32),
+        ("layers", ctypes.POINTER(ctypes.c_int32)),
+        ("n_layers", ctypes.c_int32),
+        ("heads", ctypes.POINTER(ctypes.c_int32)),
+        ("n_heads", ctypes.c_int32),
+        ("rows", ctypes.c_int32),
+        ("row_begin", ctypes.c_int32),
+        ("row_end", ctypes.c_int32),
+        ("edited_only", ctypes.c_int32),
+        ("gradient", ctypes.c_int32),
+    )
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__()
+        self.struct_size = ctypes.sizeof(psc_filter)
         for member, value in values.items():
             setattr(self, member, value)
 
@@ -815,107 +916,6 @@ class psc_sentence(ctypes.Structure):
         ("new_paragraph", ctypes.c_int32),
         ("line", ctypes.c_int32),
     )
-
-
-
-class psc_row(ctypes.Structure):
-    index: int
-    sequence: int
-    position: int
-    token: int
-    next: int
-    start: int
-    end: int
-    _fields_ = (
-        ("index", ctypes.c_int32),
-        ("sequence", ctypes.c_int32),
-        ("position", ctypes.c_int32),
-        ("token", ctypes.c_int32),
-        ("next", ctypes.c_int32),
-        ("start", ctypes.c_uint32),
-        ("end", ctypes.c_uint32),
-    )
-
-
-
-class psc_view(ctypes.Structure):
-    data: Address
-    n_axes: int
-    shape: Any
-    stride: Any
-    _fields_ = (
-        ("data", ctypes.c_void_p),
-        ("n_axes", ctypes.c_int32),
-        ("shape", ctypes.c_int64 * 4),
-        ("stride", ctypes.c_int64 * 4),
-    )
-
-
-
-class psc_event(ctypes.Structure):
-    struct_size: int
-    point: int
-    layer: int
-    n_rows: int
-    rows: Any
-    tensor: psc_view
-    before: psc_view
-    heads: Any
-    n_heads: int
-    gradient: int
-    _fields_ = (
-        ("struct_size", ctypes.c_uint32),
-        ("point", ctypes.c_int32),
-        ("layer", ctypes.c_int32),
-        ("n_rows", ctypes.c_int32),
-        ("rows", ctypes.POINTER(psc_row)),
-        ("tensor", psc_view),
-        ("before", psc_view),
-        ("heads", ctypes.POINTER(ctypes.c_int32)),
-        ("n_heads", ctypes.c_int32),
-        ("gradient", ctypes.c_int32),
-    )
-
-    def __init__(self, **values: Any) -> None:
-        super().__init__()
-        self.struct_size = ctypes.sizeof(psc_event)
-        for member, value in values.items():
-            setattr(self, member, value)
-
-
-psc_event_fn = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(psc_event), ctypes.c_void_p)
-
-
-
-class psc_filter(ctypes.Structure):
-    struct_size: int
-    layers: Any
-    n_layers: int
-    heads: Any
-    n_heads: int
-    rows: int
-    row_begin: int
-    row_end: int
-    edited_only: int
-    gradient: int
-    _fields_ = (
-        ("struct_size", ctypes.c_uint32),
-        ("layers", ctypes.POINTER(ctypes.c_int32)),
-        ("n_layers", ctypes.c_int32),
-        ("heads", ctypes.POINTER(ctypes.c_int32)),
-        ("n_heads", ctypes.c_int32),
-        ("rows", ctypes.c_int32),
-        ("row_begin", ctypes.c_int32),
-        ("row_end", ctypes.c_int32),
-        ("edited_only", ctypes.c_int32),
-        ("gradient", ctypes.c_int32),
-    )
-
-    def __init__(self, **values: Any) -> None:
-        super().__init__()
-        self.struct_size = ctypes.sizeof(psc_filter)
-        for member, value in values.items():
-            setattr(self, member, value)
 
 
 
@@ -3008,6 +3008,10 @@ STRUCTURES: tuple[type[ctypes.Structure], ...] = (
     psc_edge_shape,
     psc_writes,
     psc_edges,
+    psc_row,
+    psc_view,
+    psc_event,
+    psc_filter,
     psc_metric_term,
     psc_metric,
     psc_reductions,
@@ -3015,10 +3019,6 @@ STRUCTURES: tuple[type[ctypes.Structure], ...] = (
     psc_shard_options,
     psc_word,
     psc_sentence,
-    psc_row,
-    psc_view,
-    psc_event,
-    psc_filter,
     psc_model_info,
     psc_target,
     psc_top,
