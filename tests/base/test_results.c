@@ -1,12 +1,9 @@
-/* psc_results.h: every reader, every kind, order, bounds; and every way to write. */
+/* psc_results.h: every reader, every kind, order and bounds. */
 #include "results_fixture.h"
 
-#include <jansson.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "psc.h"
-#include "terminal_text.h"
 
 static psc_results *results;
 static psc_error error;
@@ -20,15 +17,6 @@ static void close_results(void) {
 }
 
 TestSuite(results, .init = open_results, .fini = close_results);
-
-#define GIVES(call) cr_assert_eq((call), PSC_OK, "%s", error.message)
-
-/* The call returned status, and the message contains `words`. */
-static void refused(psc_status status, psc_status expected, const char *words) {
-    cr_assert_eq(status, expected, "status %d: %s", status, error.message);
-    cr_assert(strstr(error.message, words), "'%s' is not in: %s", words, error.message);
-    error = (psc_error){PSC_OK, ""};
-}
 
 /* --- the head -------------------------------------------------------------------------------- */
 
@@ -45,7 +33,7 @@ Test(results, head) {
     GIVES(psc_results_get_run(&run, results, &error));
     cr_assert(run.threads == 1 && run.n_rows == 3 && run.sequences == 1 && run.bos == 1);
     cr_assert_str_eq(run.isa, "reference");
-    refused(psc_results_get_corpus(&corpus, results, &error), PSC_ERROR_STATE, "not of a corpus");
+    REFUSED(psc_results_get_corpus(&corpus, results, &error), PSC_ERROR_STATE, "not of a corpus");
     results->has_corpus = true;
     results->corpus.tokens = 15;
     GIVES(psc_results_get_corpus(&corpus, results, &error));
@@ -71,7 +59,7 @@ Test(results, structures_of_another_size) {
     cr_assert_eq(larger.run.n_rows, 3);
     cr_assert_str_eq(larger.newer, "untouched");
     run.struct_size = 0;
-    refused(psc_results_get_run(&run, results, &error), PSC_ERROR_INPUT, "struct_size");
+    REFUSED(psc_results_get_run(&run, results, &error), PSC_ERROR_INPUT, "struct_size");
 }
 
 Test(results, tokens) {
@@ -80,8 +68,8 @@ Test(results, tokens) {
     GIVES(psc_results_token_at(&token, results, 2, &error));
     cr_assert(token.id == 7 && token.position == 2 && token.start == 12 && token.end == 13);
     cr_assert(token.n_bytes == 1 && token.bytes[0] == '\xf0', "a token's bytes are its own");
-    refused(psc_results_token_at(&token, results, 3, &error), PSC_ERROR_INPUT, "token 3");
-    refused(psc_results_token_at(&token, results, -1, &error), PSC_ERROR_INPUT, "token -1");
+    REFUSED(psc_results_token_at(&token, results, 3, &error), PSC_ERROR_INPUT, "token 3");
+    REFUSED(psc_results_token_at(&token, results, -1, &error), PSC_ERROR_INPUT, "token -1");
 }
 
 Test(results, that_hold_nothing) {
@@ -94,11 +82,11 @@ Test(results, that_hold_nothing) {
     cr_assert_eq(psc_results_section_count(results), 0);
     cr_assert_eq(psc_results_capture_count(results), 0);
     cr_assert_eq(psc_results_file_count(results), 0);
-    refused(psc_results_get_model(&model, results, &error), PSC_ERROR_STATE, "empty");
-    refused(psc_results_write_memory(&text, &bytes, results, PSC_FORMAT_JSON, NULL, &error),
+    REFUSED(psc_results_get_model(&model, results, &error), PSC_ERROR_STATE, "empty");
+    REFUSED(psc_results_write_memory(&text, &bytes, results, PSC_FORMAT_JSON, NULL, &error),
         PSC_ERROR_STATE, "empty");
     cr_assert(text == NULL && bytes == 0);
-    refused(
+    REFUSED(
         psc_results_write_folder(results, "/tmp/psc-never-made", &error), PSC_ERROR_STATE, "empty");
     cr_assert_neq(access("/tmp/psc-never-made", F_OK), 0);
 }
@@ -116,8 +104,8 @@ Test(results, sections) {
     cr_assert_str_eq(section.version, "1");
     GIVES(psc_results_find_section(&index, results, "ln", &error));
     cr_assert_eq(index, 1);
-    refused(psc_results_section_at(&section, results, 2, &error), PSC_ERROR_INPUT, "section 2");
-    refused(psc_results_find_section(&index, results, "l", &error), PSC_ERROR_INPUT, "'l'");
+    REFUSED(psc_results_section_at(&section, results, 2, &error), PSC_ERROR_INPUT, "section 2");
+    REFUSED(psc_results_find_section(&index, results, "l", &error), PSC_ERROR_INPUT, "'l'");
 }
 
 Test(results, options) {
@@ -125,9 +113,9 @@ Test(results, options) {
     GIVES(psc_results_option_at(&key, &value, results, 0, 0, &error));
     cr_assert_str_eq(key, "level");
     cr_assert_str_eq(value, "head");
-    refused(psc_results_option_at(&key, &value, results, 0, 1, &error), PSC_ERROR_INPUT,
+    REFUSED(psc_results_option_at(&key, &value, results, 0, 1, &error), PSC_ERROR_INPUT,
         "'logits' has no option 1");
-    refused(
+    REFUSED(
         psc_results_option_at(&key, &value, results, 2, 0, &error), PSC_ERROR_INPUT, "section 2");
 }
 
@@ -146,9 +134,9 @@ Test(results, axes) {
     cr_assert_str_eq(axis.labels[2], "a\xef\xbf\xbd", "labels are UTF-8");
     GIVES(psc_results_find_axis(&axis, results, 0, "rows", &error));
     cr_assert(axis.n == 2 && axis.numbers[1] == 2 && !axis.labels);
-    refused(psc_results_axis_at(&axis, results, 0, 3, &error), PSC_ERROR_INPUT, "axis 3");
-    refused(psc_results_axis_at(&axis, results, 0, -1, &error), PSC_ERROR_INPUT, "axis -1");
-    refused(psc_results_find_axis(&axis, results, 0, "note", &error), PSC_ERROR_INPUT, "'note'");
+    REFUSED(psc_results_axis_at(&axis, results, 0, 3, &error), PSC_ERROR_INPUT, "axis 3");
+    REFUSED(psc_results_axis_at(&axis, results, 0, -1, &error), PSC_ERROR_INPUT, "axis -1");
+    REFUSED(psc_results_find_axis(&axis, results, 0, "note", &error), PSC_ERROR_INPUT, "'note'");
 }
 
 Test(results, values) {
@@ -170,9 +158,9 @@ Test(results, values) {
     cr_assert(v.numbers[0] == 0.5 && isnan(v.numbers[1]) && v.numbers[2] == 1e300);
     GIVES(psc_results_find_value(&v, results, 0, "note", &error));
     cr_assert_str_eq(v.texts[0], "caf\xc3\xa9");
-    refused(psc_results_value_at(&v, results, 0, 4, &error), PSC_ERROR_INPUT, "value 4");
-    refused(psc_results_find_value(&v, results, 0, "rows", &error), PSC_ERROR_INPUT, "'rows'");
-    refused(psc_results_find_value(&v, results, 1, "note", &error), PSC_ERROR_INPUT, "'ln'");
+    REFUSED(psc_results_value_at(&v, results, 0, 4, &error), PSC_ERROR_INPUT, "value 4");
+    REFUSED(psc_results_find_value(&v, results, 0, "rows", &error), PSC_ERROR_INPUT, "'rows'");
+    REFUSED(psc_results_find_value(&v, results, 1, "note", &error), PSC_ERROR_INPUT, "'ln'");
 }
 
 Test(results, names_are_used_once) {
@@ -200,8 +188,8 @@ Test(results, items) {
     cr_assert_str_eq(item.title, "largest shares");
     cr_assert_str_eq(item.unit, "nats");
     cr_assert_str_eq(item.labels[0], "L0H0");
-    refused(psc_results_item_at(&item, results, 0, 2, &error), PSC_ERROR_INPUT, "summary item 2");
-    refused(psc_results_item_at(&item, results, 1, 0, &error), PSC_ERROR_INPUT, "it has 0");
+    REFUSED(psc_results_item_at(&item, results, 0, 2, &error), PSC_ERROR_INPUT, "summary item 2");
+    REFUSED(psc_results_item_at(&item, results, 1, 0, &error), PSC_ERROR_INPUT, "it has 0");
 }
 
 /* --- arrays, captures, files ----------------------------------------------------------------- */
@@ -219,9 +207,9 @@ Test(results, arrays) {
     GIVES(psc_results_array_at(&a, results, 1, 0, &error));
     cr_assert_str_eq(a.name, "ln.mean");
     cr_assert_eq(((const double *)a.data)[0], 0.1);
-    refused(psc_results_array_at(&a, results, 1, 1, &error), PSC_ERROR_INPUT, "no array 1");
-    refused(psc_results_array_at(&a, results, -1, 0, &error), PSC_ERROR_INPUT, "section -1");
-    refused(psc_results_find_array(&a, results, "mean", &error), PSC_ERROR_INPUT, "'mean'");
+    REFUSED(psc_results_array_at(&a, results, 1, 1, &error), PSC_ERROR_INPUT, "no array 1");
+    REFUSED(psc_results_array_at(&a, results, -1, 0, &error), PSC_ERROR_INPUT, "section -1");
+    REFUSED(psc_results_find_array(&a, results, "mean", &error), PSC_ERROR_INPUT, "'mean'");
 }
 
 Test(results, captures) {
@@ -231,7 +219,7 @@ Test(results, captures) {
     cr_assert_str_eq(a.name, "blocks.0.hook_attn_out");
     cr_assert_str_eq(a.key, a.name);
     cr_assert(a.n_axes == 2 && a.shape[1] == 3 && !a.axes[0] && !a.axes[1]);
-    refused(psc_results_capture_at(&a, results, 1, &error), PSC_ERROR_INPUT, "capture 1");
+    REFUSED(psc_results_capture_at(&a, results, 1, &error), PSC_ERROR_INPUT, "capture 1");
     GIVES(psc_results_find_array(&a, results, "blocks.0.hook_attn_out", &error));
 }
 
@@ -242,8 +230,8 @@ Test(results, files) {
     GIVES(psc_results_file_at(&file, results, 0, &error));
     cr_assert_str_eq(file.name, "graph.dot");
     cr_assert(file.n == 3 && memcmp(file.bytes, "a\0b", 3) == 0);
-    refused(psc_results_file_at(&file, results, 1, &error), PSC_ERROR_INPUT, "file 1");
-    refused(
+    REFUSED(psc_results_file_at(&file, results, 1, &error), PSC_ERROR_INPUT, "file 1");
+    REFUSED(
         psc_results_add_file(results, "graph.dot", "", 0, &error), PSC_ERROR_INPUT, "graph.dot");
 }
 
@@ -305,180 +293,6 @@ Test(results, arrays_and_labels_keep_their_memory) {
     cr_assert_eq(results->n_labels, 0, "what two runs did not use is freed");
 }
 
-/* --- writing --------------------------------------------------------------------------------- */
-
-static char *read_whole(const char *path, size_t *bytes) {
-    FILE *file = fopen(path, "rb");
-    cr_assert(file, "%s", path);
-    char *text = calloc(1, 1 << 20);
-    *bytes = fread(text, 1, 1 << 20, file);
-    fclose(file);
-    return text;
-}
-
-static void same_text(const char *a, size_t n, const char *b, size_t m, const char *what) {
-    cr_assert(n == m && memcmp(a, b, n) == 0, "%s: %s\n%s", what, a, b);
-}
-
-/* Memory, a stream, a file and the folder's results.json contain the same bytes. */
-Test(results, written_everywhere_alike) {
-    char folder[] = "/tmp/psc-results-XXXXXX", path[64], *memory, *other;
-    size_t bytes, n;
-    cr_assert(mkdtemp(folder));
-    GIVES(psc_results_write_folder(results, folder, &error));
-    GIVES(psc_results_write_memory(&memory, &bytes, results, PSC_FORMAT_JSON, NULL, &error));
-    cr_assert(bytes == strlen(memory) && memory[bytes - 1] == '\n');
-    snprintf(path, sizeof path, "%s/results.json", folder);
-    other = read_whole(path, &n);
-    same_text(memory, bytes, other, n, "folder");
-    free(other);
-    const bool page = psc_results_check_file(PSC_FORMAT_HTML, path, NULL) == PSC_OK; /* PSC_PAGE */
-    for (int format = PSC_FORMAT_JSON; format <= (page ? PSC_FORMAT_HTML : PSC_FORMAT_TEXT);
-         format++) {
-        psc_free(memory);
-        GIVES(psc_results_write_memory(&memory, &bytes, results, format, NULL, &error));
-        for (int stream = 0; stream <= 1; stream++) {
-            FILE *file = stream ? fopen(path, "wb") : NULL;
-            if (stream)
-                GIVES(psc_results_write(results, format, NULL, file, &error));
-            else
-                GIVES(psc_results_write_file(results, format, NULL, path, &error));
-            if (stream) cr_assert_eq(fclose(file), 0);
-            other = read_whole(path, &n);
-            same_text(memory, bytes, other, n, stream ? "stream" : "file");
-            free(other);
-        }
-    }
-    psc_free(memory);
-    remove(path);
-    snprintf(path, sizeof path, "%s/tensors.safetensors", folder);
-    remove(path);
-    rmdir(folder);
-}
-
-/* The whole document; entries keep the order of their creation. */
-Test(results, json_to_the_byte) {
-    char *text;
-    GIVES(psc_results_write_memory(&text, NULL, results, PSC_FORMAT_JSON, NULL, &error));
-    const char *plugins = strstr(text, "  \"plugins\"");
-    cr_assert(plugins);
-    cr_assert_str_eq(plugins,
-        "  \"plugins\": {\n"
-        "    \"logits\": {\n"
-        "      \"version\": \"1\",\n"
-        "      \"options\": {\n        \"level\": \"head\"\n      },\n"
-        "      \"arrays\": {\n"
-        "        \"contributions\": {\n"
-        "          \"dtype\": \"F32\",\n"
-        "          \"axes\": [\"rows\", \"rows\"],\n"
-        "          \"shape\": [1, 2],\n          \"values\": [[2.5, null]]\n        },\n"
-        "        \"target_ids\": {\n"
-        "          \"dtype\": \"I32\",\n"
-        "          \"axes\": [\"rows\", \"rows\"],\n"
-        "          \"shape\": [1, 2],\n          \"values\": [[-1, -1]]\n        }\n      },\n"
-        "      \"summary\": [\n"
-        "        \"After ' \\u001B[2Jcat' the model expects\\n' sat'.\",\n"
-        "        {\"title\": \"largest shares\", \"unit\": \"nats\", "
-        "\"labels\": [\"L0H0\", \"embed\", \"0_mlp_out \xef\xbf\xbd\"], "
-        "\"values\": [2.5, -1.25, null]}\n      ],\n"
-        "      \"nothing\": null,\n"
-        "      \"components\": [\"embed\", \"\", \"a\xef\xbf\xbd\"],\n"
-        "      \"note\": \"caf\xc3\xa9\",\n"
-        "      \"errors\": [0.5, null, 1.0000000000000001e300],\n"
-        "      \"rows\": [0, 2],\n"
-        "      \"sites\": [\"0.ln1\"],\n"
-        "      \"none\": []\n"
-        "    },\n"
-        "    \"ln\": {\n"
-        "      \"version\": \"2\",\n"
-        "      \"options\": {},\n"
-        "      \"arrays\": {\n"
-        "        \"mean\": {\n"
-        "          \"dtype\": \"F64\",\n"
-        "          \"axes\": [\"x\", \"x\"],\n"
-        "          \"shape\": [1, 1],\n"
-        "          \"values\": [[0.10000000000000001]]\n        }\n      }\n"
-        "    }\n"
-        "  },\n"
-        "  \"captures\": {\n"
-        "    \"blocks.0.hook_attn_out\": {\n"
-        "      \"dtype\": \"F32\",\n"
-        "      \"shape\": [2, 3],\n      \"values\": "
-        "[[null, null, null], [null, null, null]]\n    }\n  }\n}\n");
-    psc_free(text);
-}
-
-/* Columns of the longest line. */
-static int widest(const char *text) {
-    char *copy = strdup(text);
-    int most = 0;
-    for (char *line = strtok(copy, "\n"); line; line = strtok(NULL, "\n"))
-        if (psc_text_columns(line) > most) most = psc_text_columns(line);
-    free(copy);
-    return most;
-}
-
-Test(results, options_of_the_text) {
-    psc_format_options options = PSC_FORMAT_OPTIONS_INIT;
-    char *plain, *colored;
-    GIVES(psc_results_write_memory(&plain, NULL, results, PSC_FORMAT_TEXT, &options, &error));
-    cr_assert_not(strchr(plain, '\033'), "memory is not a terminal");
-    options.color = PSC_COLOR_ALWAYS;
-    options.width = 60;
-    GIVES(psc_results_write_memory(&colored, NULL, results, PSC_FORMAT_TEXT, &options, &error));
-    cr_assert(strstr(colored, "\033[36m"));
-    cr_assert_eq(widest(plain), 80, "80 columns if the width is unknown");
-    psc_free(plain);
-    options.color = PSC_COLOR_NEVER;
-    GIVES(psc_results_write_memory(&plain, NULL, results, PSC_FORMAT_TEXT, &options, &error));
-    cr_assert_eq(widest(plain), 60);
-    cr_assert_not(strchr(plain, '\033'));
-    psc_free(plain);
-    psc_free(colored);
-    options.width = 39;
-    refused(psc_results_write_memory(&plain, NULL, results, PSC_FORMAT_TEXT, &options, &error),
-        PSC_ERROR_INPUT, "39");
-    options.width = 0;
-    options.color = 3;
-    refused(psc_results_write_memory(&plain, NULL, results, PSC_FORMAT_TEXT, &options, &error),
-        PSC_ERROR_INPUT, "color mode 3");
-    refused(psc_results_write_memory(&plain, NULL, results, (psc_format)3, NULL, &error),
-        PSC_ERROR_INPUT, "format 3");
-    refused(psc_results_write_file(results, PSC_FORMAT_JSON, NULL, "/nowhere/x.json", &error),
-        PSC_ERROR_IO, "/nowhere/x.json");
-}
-
-Test(results, on_one_line) {
-    psc_format_options options = PSC_FORMAT_OPTIONS_INIT;
-    char *line, *lines;
-    size_t n;
-    options.one_line = 1;
-    GIVES(psc_results_write_memory(&line, &n, results, PSC_FORMAT_JSON, &options, &error));
-    GIVES(psc_results_write_memory(&lines, NULL, results, PSC_FORMAT_JSON, NULL, &error));
-    cr_assert(strchr(line, '\n') == line + n - 1, "one line, with its end");
-    json_t *one = json_loads(line, 0, NULL), *other = json_loads(lines, 0, NULL);
-    cr_assert(one && json_equal(one, other));
-    json_decref(one);
-    json_decref(other);
-    psc_free(line);
-    psc_free(lines);
-}
-
-Test(results, text_without_the_head) {
-    psc_format_options options = PSC_FORMAT_OPTIONS_INIT;
-    char *whole, *sections;
-    options.width = 60;
-    options.color = PSC_COLOR_NEVER;
-    GIVES(psc_results_write_memory(&whole, NULL, results, PSC_FORMAT_TEXT, &options, &error));
-    options.no_head = 1;
-    GIVES(psc_results_write_memory(&sections, NULL, results, PSC_FORMAT_TEXT, &options, &error));
-    const size_t head = strlen(whole) - strlen(sections);
-    cr_assert_str_eq(whole + head, sections);
-    cr_assert(strncmp(sections, "\nlogits ", 8) == 0 && strncmp(whole, "folder  00ff", 12) == 0);
-    psc_free(whole);
-    psc_free(sections);
-}
-
 /* --- of a session ---------------------------------------------------------------------------- */
 
 Test(session_results, bos_is_recorded_as_the_caller_says) {
@@ -489,7 +303,7 @@ Test(session_results, bos_is_recorded_as_the_caller_says) {
     GIVES(psc_session_open(&session, model, NULL, &error));
     const psc_results *found = psc_session_results(session);
     psc_result_run run = PSC_RESULT_RUN_INIT;
-    refused(psc_results_get_run(&run, found, &error), PSC_ERROR_STATE, "empty");
+    REFUSED(psc_results_get_run(&run, found, &error), PSC_ERROR_STATE, "empty");
     psc_run_options options = PSC_RUN_OPTIONS_INIT;
     for (options.bos = 0; options.bos <= 1; options.bos++) {
         const psc_input input = {0, 2, tokens};
@@ -502,7 +316,7 @@ Test(session_results, bos_is_recorded_as_the_caller_says) {
     }
     const psc_input bad = {0, 1, &(psc_token){-1, 0, 0}};
     cr_assert_neq(psc_session_run(session, &bad, 1, NULL, NULL), PSC_OK);
-    refused(psc_results_get_run(&run, found, &error), PSC_ERROR_STATE, "empty");
+    REFUSED(psc_results_get_run(&run, found, &error), PSC_ERROR_STATE, "empty");
     psc_session_close(&session);
     psc_model_close(&model);
 }

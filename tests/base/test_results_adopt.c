@@ -10,14 +10,6 @@
 static psc_results *results, *other;
 static psc_error error;
 
-#define GIVES(call) cr_assert_eq((call), PSC_OK, "%s", error.message)
-
-static void refused(psc_status status, psc_status expected, const char *words) {
-    cr_assert_eq(status, expected, "status %d: %s", status, error.message);
-    cr_assert(strstr(error.message, words), "'%s' is not in: %s", words, error.message);
-    error = (psc_error){PSC_OK, ""};
-}
-
 static void open_both(void) {
     static const int32_t zero = 0;
     results = make_results();
@@ -121,7 +113,7 @@ Test(adopt, texts_of_token_ids) {
 static void stays(psc_status expected, const char *words) {
     char *before = text_of(results, PSC_FORMAT_JSON);
     const int files = psc_results_file_count(results);
-    refused(psc_results_adopt(results, other, "control", &error), expected, words);
+    REFUSED(psc_results_adopt(results, other, "control", &error), expected, words);
     char *after = text_of(results, PSC_FORMAT_JSON);
     cr_assert_str_eq(before, after);
     cr_assert_eq(psc_results_file_count(results), files);
@@ -184,7 +176,7 @@ Test(adopt_sessions, a_control_beside_the_results) {
     psc_array array;
     GIVES(psc_session_array(session, "control.ln.mean", &array, &error));
     GIVES(psc_session_array(session, "ln.mean", &array, &error));
-    refused(psc_session_adopt(session, control, "control", &error), PSC_ERROR_INPUT, "control.ln");
+    REFUSED(psc_session_adopt(session, control, "control", &error), PSC_ERROR_INPUT, "control.ln");
     psc_session_close(&control);
     char folder[] = "/tmp/psc-adopt-XXXXXX", path[64];
     cr_assert(mkdtemp(folder));
@@ -208,15 +200,15 @@ static int adopt_inside(const psc_event *event, void *payload) {
 Test(adopt_sessions, refusals) {
     psc_status inside = PSC_OK;
     run(control, 2);
-    refused(psc_session_adopt(session, control, "a", &error), PSC_ERROR_STATE, "the adopting");
-    refused(psc_session_adopt(control, session, "a", &error), PSC_ERROR_STATE, "the other");
+    REFUSED(psc_session_adopt(session, control, "a", &error), PSC_ERROR_STATE, "the adopting");
+    REFUSED(psc_session_adopt(control, session, "a", &error), PSC_ERROR_STATE, "the other");
     GIVES(psc_session_observe(session, PSC_HOOK_EMBED, NULL, adopt_inside, &inside, &error));
     run(session, 2);
     cr_assert_eq(inside, PSC_ERROR_STATE);
-    refused(psc_session_adopt(session, session, "a", &error), PSC_ERROR_STATE, "its own");
-    refused(psc_session_adopt(session, control, NULL, &error), PSC_ERROR_INPUT, "prefix");
-    refused(psc_session_adopt(session, control, "", &error), PSC_ERROR_INPUT, "prefix");
-    refused(psc_session_adopt(session, control, "a.b", &error), PSC_ERROR_INPUT, "a.b");
+    REFUSED(psc_session_adopt(session, session, "a", &error), PSC_ERROR_STATE, "its own");
+    REFUSED(psc_session_adopt(session, control, NULL, &error), PSC_ERROR_INPUT, "prefix");
+    REFUSED(psc_session_adopt(session, control, "", &error), PSC_ERROR_INPUT, "prefix");
+    REFUSED(psc_session_adopt(session, control, "a.b", &error), PSC_ERROR_INPUT, "a.b");
     cr_assert_eq(psc_results_section_count(psc_session_results(session)), 1);
     GIVES(psc_session_adopt(session, control, "a", &error));
 }

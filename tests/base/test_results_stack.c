@@ -6,13 +6,9 @@ static psc_results *one[3], *stack;
 static const char *const labels[] = {"step0", "step64", "main"};
 static psc_error error;
 
-#define GIVES(call) cr_assert_eq((call), PSC_OK, "%s", error.message)
-
 static void refused(psc_status status, psc_status expected, const char *words) {
-    cr_assert_eq(status, expected, "status %d: %s", status, error.message);
-    cr_assert(strstr(error.message, words), "'%s' is not in: %s", words, error.message);
+    REFUSED(status, expected, words);
     cr_assert_null(stack);
-    error = (psc_error){PSC_OK, ""};
 }
 
 static const psc_results *const *given(void) {

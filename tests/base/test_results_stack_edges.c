@@ -1,5 +1,6 @@
-/* Stacks at their edges: one result, many, names and labels of every kind, targets that differ; what is
- * left out says why; and the table's columns where an axis is of heads, neurons or layers. */
+/* Stacks at their edges: one result, many, names and labels of every kind, targets that differ;
+ * what is left out says why; and the table's columns where an axis is of heads, neurons or
+ * layers. */
 #include "results_fixture.h"
 
 #include <stdio.h>
@@ -12,8 +13,6 @@ static const char *label[MOST];
 static int n_results;
 static psc_error error;
 static char *text;
-
-#define GIVES(call) cr_assert_eq((call), PSC_OK, "%s", error.message)
 
 /* n results with a head and one section. */
 static void begin(int n) {

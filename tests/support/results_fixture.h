@@ -12,6 +12,17 @@
 
 #include "results.h"
 
+/* The call succeeded; or it returned `expected`, and the test's `error` contains `words`. */
+#define GIVES(call) cr_assert_eq((call), PSC_OK, "%s", error.message)
+#define REFUSED(call, expected, words) results_refused((call), expected, words, &error)
+
+static inline void results_refused(
+    psc_status status, psc_status expected, const char *words, psc_error *error) {
+    cr_assert_eq(status, expected, "status %d: %s", status, error->message);
+    cr_assert(strstr(error->message, words), "'%s' is not in: %s", words, error->message);
+    *error = (psc_error){PSC_OK, ""};
+}
+
 /* section -1: a capture. */
 static inline void *add_array(psc_results *results, int section, const char *key,
     psc_element element, int64_t rows, int64_t columns, const char *axis) {
