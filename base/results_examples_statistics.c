@@ -34,7 +34,7 @@ static bool open_work(work *w, const psc_array *all) {
     const size_t n = (size_t)all->shape[0];
     w->values = malloc(n * BLOCK * sizeof *w->values);
     w->rows = malloc(n * sizeof *w->rows + 1);
-    w->counts = malloc(BLOCK * sizeof *w->counts);
+    w->counts = calloc(BLOCK, sizeof *w->counts);
     return w->values && w->rows && w->counts;
 }
 
