@@ -36,6 +36,7 @@ struct psc_registry {
     subscriptions points[PSC_POINT_COUNT];
     size_t editors[PSC_POINT_COUNT], observers[PSC_POINT_COUNT]; /* without edited_only */
     size_t edit_observers[PSC_POINT_COUNT];
+    size_t throughs[PSC_POINT_COUNT];               /* editors of PSC_GRADIENT_THROUGH */
     buffer before, gathered, gathered_before, rows; /* grow as delivery needs, never shrink */
 };
 
@@ -62,8 +63,13 @@ bool psc_filter_is_of_gradients(const psc_filter *filter) {
     return filter && filter->struct_size >= end && filter->gradient;
 }
 
+static bool is_through(const subscription *s) {
+    return s->filter.gradient == PSC_GRADIENT_THROUGH;
+}
+
 static void count(psc_registry *registry, const subscription *s, bool up) {
-    size_t *counter = s->editor               ? registry->editors
+    size_t *counter = is_through(s)           ? registry->throughs
+                      : s->editor             ? registry->editors
                       : s->filter.edited_only ? registry->edit_observers
                                               : registry->observers;
     counter[s->point] += up ? 1 : (size_t)-1;
@@ -183,6 +189,13 @@ psc_status psc_registry_add(psc_registry *registry, psc_point point, bool editor
     subscription *s = &list->items[list->n];
     psc_status status = copy_filter(&s->filter, registry, point, filter, error);
     if (status != PSC_OK) return status;
+    if (is_through(s) && !editor) {
+        free((void *)s->filter.layers);
+        free((void *)s->filter.heads);
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "an observer's filter has gradient PSC_GRADIENT_THROUGH, which is of editors; use "
+            "PSC_GRADIENT_SHOWN");
+    }
     s->callback = callback;
     s->payload = payload;
     s->subscriber = *subscriber;
@@ -238,7 +251,8 @@ bool psc_registry_wants(const psc_registry *registry, psc_point point, int32_t l
     if (registry->observers[point] + registry->editors[point] == 0) return false;
     for (size_t i = 0; i < list->n; i++) {
         const subscription *s = &list->items[i];
-        if (s->subscriber.passive || (!s->editor && s->filter.edited_only)) continue;
+        if (s->subscriber.passive || (!s->editor && s->filter.edited_only) || is_through(s))
+            continue;
         if (wants(s, layer, rows, n_rows)) return true;
     }
     return false;
@@ -250,7 +264,9 @@ bool psc_registry_wants_layer(const psc_registry *registry, int32_t layer, bool 
         if (!psc_point_has_layer((psc_point)p) || (late && !psc_point_is_late((psc_point)p)))
             continue;
         for (size_t i = 0; i < list->n; i++)
-            if (has_layer(&list->items[i].filter, layer) && !is_muted(&list->items[i])) return true;
+            if (has_layer(&list->items[i].filter, layer) && !is_muted(&list->items[i]) &&
+                !is_through(&list->items[i]))
+                return true;
     }
     return false;
 }
@@ -265,8 +281,19 @@ bool psc_registry_edits(const psc_registry *registry, psc_point point, int32_t l
     const psc_row *rows, int32_t n_rows) {
     const subscriptions *list = &registry->points[point];
     if (registry->editors[point] == 0) return false;
+    for (size_t i = 0; i < list->n; i++) {
+        const subscription *s = &list->items[i];
+        if (s->editor && !is_through(s) && wants(s, layer, rows, n_rows)) return true;
+    }
+    return false;
+}
+
+bool psc_registry_goes_through(const psc_registry *registry, psc_point point, int32_t layer,
+    const psc_row *rows, int32_t n_rows) {
+    const subscriptions *list = &registry->points[point];
+    if (registry->throughs[point] == 0) return false;
     for (size_t i = 0; i < list->n; i++)
-        if (list->items[i].editor && wants(&list->items[i], layer, rows, n_rows)) return true;
+        if (is_through(&list->items[i]) && wants(&list->items[i], layer, rows, n_rows)) return true;
     return false;
 }
 
@@ -427,7 +454,9 @@ static psc_status deliver_to(const delivery *d, const subscription *s) {
         .rows = d->rows,
         .tensor = *d->tensor,
         .before = s->editor ? (psc_view){0} : d->before,
-        .gradient = d->registry->gradients};
+        .gradient = !d->registry->gradients ? 0
+                    : is_through(s)         ? PSC_GRADIENT_THROUGH
+                                            : PSC_GRADIENT_SHOWN};
     if (s->filter.rows == PSC_ROWS_ALL && s->filter.n_heads == 0) return call(d, s, &event);
     return deliver_part(d, s, &event);
 }
@@ -448,7 +477,8 @@ psc_status psc_registry_deliver(psc_registry *registry, psc_point point, int32_t
     for (int editors = 1; editors >= 0; editors--) {
         for (size_t i = 0; i < list->n; i++) {
             const subscription *s = &list->items[i];
-            if (s->editor != (bool)editors || !wants(s, layer, rows, n_rows)) continue;
+            if (s->editor != (bool)editors || is_through(s)) continue;
+            if (!wants(s, layer, rows, n_rows)) continue;
             if (!s->editor && s->filter.edited_only && !edited) continue;
             d.before = before;
             psc_status status = deliver_to(&d, s);
@@ -456,4 +486,15 @@ psc_status psc_registry_deliver(psc_registry *registry, psc_point point, int32_t
         }
     }
     return PSC_OK;
+}
+
+psc_status psc_registry_go_through(psc_registry *registry, psc_point point, int32_t layer,
+    const psc_row *rows, int32_t n_rows, const psc_view *tensor, psc_error *error) {
+    const delivery d = {registry, rows, n_rows, layer, tensor, {0}, error};
+    const subscriptions *list = &registry->points[point];
+    psc_status status = PSC_OK;
+    for (size_t i = registry->throughs[point] ? list->n : 0; i-- > 0 && status == PSC_OK;)
+        if (is_through(&list->items[i]) && wants(&list->items[i], layer, rows, n_rows))
+            status = deliver_to(&d, &list->items[i]);
+    return status;
 }

@@ -55,22 +55,29 @@ void psc_registry_end_run(psc_registry *registry);
 /* True if any subscription exists. */
 bool psc_registry_any(const psc_registry *registry);
 /* True if a subscription selects this tensor for any of these rows; the forward pass's one branch.
- * Observers with edited_only do not count. layer is -1 for points without one. */
+ * Observers with edited_only do not count, nor does PSC_GRADIENT_THROUGH. layer is -1 for points without one. */
 bool psc_registry_wants(const psc_registry *registry, psc_point point, int32_t layer,
     const psc_row *rows, int32_t n_rows);
-/* The same for editors only. */
+/* The same for editors only, but those of PSC_GRADIENT_THROUGH. */
 bool psc_registry_edits(const psc_registry *registry, psc_point point, int32_t layer,
     const psc_row *rows, int32_t n_rows);
 /* True if any subscription selects a tensor of this layer, for whatever rows; with late, a tensor of
  * a late point (psc_point_is_late). */
 bool psc_registry_wants_layer(const psc_registry *registry, int32_t layer, bool late);
-/* True if any editor exists. */
+/* The same for editors of PSC_GRADIENT_THROUGH only. */
+bool psc_registry_goes_through(const psc_registry *registry, psc_point point, int32_t layer,
+    const psc_row *rows, int32_t n_rows);
+/* True if any editor exists, but those of PSC_GRADIENT_THROUGH. */
 bool psc_registry_any_editor(const psc_registry *registry);
 
 /* Hands the tensor (first axis: rows, unit stride on the last) to the editors, which may change it
  * in place, then to the observers. A status that a callback sets in error ends the delivery,
  * whatever the callback returns. So does a nonzero return alone, with PSC_ERROR_PLUGIN. */
 psc_status psc_registry_deliver(psc_registry *registry, psc_point point, int32_t layer,
+    const psc_row *rows, int32_t n_rows, const psc_view *tensor, psc_error *error);
+
+/* Hands a gradient that was delivered to the editors of PSC_GRADIENT_THROUGH, the last one first. */
+psc_status psc_registry_go_through(psc_registry *registry, psc_point point, int32_t layer,
     const psc_row *rows, int32_t n_rows, const psc_view *tensor, psc_error *error);
 
 /* True if the filter selects the row. */

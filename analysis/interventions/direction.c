@@ -5,6 +5,8 @@
  *   swap   x <- x + B^T B (x_source - x) add    x <- fma(alpha, v, x), v the sum of the vectors as
  *                                               they are given
  *
+ * A gradient goes back through add unchanged, through the others as g - B^T B g.
+ *
  * A coordinate is a dot in f64, striped by i mod 16. The change of a number is the f64 sum over
  * ascending k of coefficient times B_ki. It is added in f64 and rounded once to f32. */
 #include "direction.h"
@@ -269,8 +271,9 @@ static void edit_row(const direction_place *place, int64_t row, double *c) {
     for (int64_t k = 0; k < place->n; k++) {
         const double *b = place->basis + k * width;
         double wanted = 0.0;
-        if (d->what == DIRECTION_SET) wanted = place->target[k];
-        if (d->what == DIRECTION_SWAP) wanted = psc_dot_mixed(width, b, place->source[row]);
+        const int32_t what = place->event->gradient ? DIRECTION_OUT : d->what;
+        if (what == DIRECTION_SET) wanted = place->target[k];
+        if (what == DIRECTION_SWAP) wanted = psc_dot_mixed(width, b, place->source[row]);
         c[k] = wanted - dot_row(b, &x);
     }
     add_back(place, c, &x);
@@ -312,7 +315,8 @@ static int direction_run_begin(psc_context *context, void *state) {
     if (phase == PSC_PHASE_CHANGED && !d->base.host->accumulating(context) &&
         intervention_check_reach(&d->base))
         return -1;
-    return phase == PSC_PHASE_BASE ? 0 : intervention_subscribe(&d->base, on_edit);
+    if (phase == PSC_PHASE_BASE) return 0;
+    return intervention_subscribe(&d->base, on_edit, d->what != DIRECTION_ADD);
 }
 
 static int direction_run_end(psc_context *context, void *state, int status) {

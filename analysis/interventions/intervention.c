@@ -5,7 +5,9 @@
  *   patch     x_j <- the source prompt's x_j
  *   knockout  score(k -> j) <- -inf for the rows k and the keys j that are named
  *
- * In runs of PSC_PHASE_SOURCE and PSC_PHASE_BASE they observe and change nothing. */
+ * In runs of PSC_PHASE_SOURCE and PSC_PHASE_BASE they observe and change nothing. A gradient goes back
+ * through scale times alpha, not at all through ablate and patch, unchanged through steer; scores of
+ * -inf have none. */
 #include "intervention_latents.h"
 
 #include <float.h>
@@ -205,6 +207,7 @@ static int on_edit(const psc_event *event, void *payload) {
         float *x = t->data + r * t->stride[0];
         if (none < 0) return -1;
         if (none) continue;
+        if (event->gradient) values = NULL; /* it is 0 where a value was set */
         if (site->neuron >= 0) {
             x += site->neuron;
             n = 1;
@@ -298,7 +301,7 @@ int intervention_check_reach(const intervention *self) {
         self->keys_text, (int)most);
 }
 
-int intervention_subscribe(intervention *self, psc_event_fn callback) {
+int intervention_subscribe(intervention *self, psc_event_fn callback, int linear) {
     for (int32_t i = 0; i < self->n_sites; i++) {
         intervention_site *site = &self->sites[i];
         psc_filter filter = self->rows;
@@ -307,6 +310,9 @@ int intervention_subscribe(intervention *self, psc_event_fn callback) {
         filter.heads = &site->head;
         filter.n_heads = site->head >= 0;
         if (self->host->edit(self->context, site->point, &filter, callback, site)) return -1;
+        filter.gradient = PSC_GRADIENT_THROUGH;
+        if (linear && self->host->edit(self->context, site->point, &filter, callback, site))
+            return -1;
     }
     return 0;
 }
@@ -324,7 +330,8 @@ static int begin(psc_context *context, void *state) {
     if (self->kind == INTERVENTION_KNOCKOUT && check_cut(self)) return -1;
     if (phase == PSC_PHASE_BASE) return 0;
     if (self->latents) return intervention_latents_subscribe(self);
-    return intervention_subscribe(self, self->kind == INTERVENTION_KNOCKOUT ? on_cut : on_edit);
+    if (self->kind == INTERVENTION_KNOCKOUT) return intervention_subscribe(self, on_cut, 0);
+    return intervention_subscribe(self, on_edit, self->kind != INTERVENTION_STEER);
 }
 
 static int end(psc_context *context, void *state, int status) {

@@ -123,7 +123,8 @@ void intervention_add_row(
 /* In run_begin of a text that is compared with itself unchanged: fails if the edit reaches no row
  * of it. */
 int intervention_check_reach(const intervention *self);
-/* In run_begin: an editor of all sites, on the rows that are changed. */
-int intervention_subscribe(intervention *self, psc_event_fn callback);
+/* In run_begin: an editor of all sites, on the rows that are changed. linear: of gradients, too, which
+ * go through the edit (PSC_GRADIENT_THROUGH). */
+int intervention_subscribe(intervention *self, psc_event_fn callback, int linear);
 
 #endif

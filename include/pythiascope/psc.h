@@ -358,9 +358,9 @@ typedef struct psc_run_options {
                                     the run. A session with the target "example" needs them */
     const psc_metric *metric;    /* nullable. What the run keeps for its gradient counts against
                                  retained_cap (psc_session_gradient_bytes): PSC_ERROR_MEMORY beyond it.
-                                 PSC_ERROR_INPUT for a row, token or target that does not exist, with
-                                 stop_at_layer, and for an editor of a LayerNorm's scale, scores or
-                                 pattern. SOURCE and BASE have no gradient. Borrowed for the run */
+                                 PSC_ERROR_INPUT for a row, token or target that does not exist, and
+                                 with stop_at_layer. SOURCE and BASE have no gradient. Borrowed for
+                                 the run */
 } psc_run_options;
 #define PSC_RUN_OPTIONS_INIT                                                                       \
     {                                                                                              \

@@ -81,7 +81,8 @@ typedef struct psc_event {
     psc_view before; /* for observers of an edited tensor, its value before the edits; else zero */
     const int32_t *heads; /* the heads in axis 1 when the filter chose some; else null */
     int32_t n_heads;
-    int32_t gradient; /* nonzero: the tensor is dm/d(point), m the run's metric (psc_metric) */
+    int32_t gradient; /* nonzero: the tensor is dm/d(point), m the run's metric (psc_metric); it is
+                         the subscription's psc_gradient_mode */
 } psc_event;
 
 typedef int (*psc_event_fn)(const psc_event *event, void *payload);
@@ -91,6 +92,16 @@ typedef enum psc_rows_mode {
     PSC_ROWS_LAST = 1, /* the last row of each sequence in the run */
     PSC_ROWS_RANGE = 2 /* row_begin <= position < row_end */
 } psc_rows_mode;
+
+/* Events of gradients, in runs with a metric. A gradient comes once, for all rows of the run; layers
+ * descend. */
+typedef enum psc_gradient_mode {
+    PSC_GRADIENT_SHOWN = 1,  /* an editor may change it: earlier gradients come from the change */
+    PSC_GRADIENT_THROUGH = 2 /* editors only: how the gradient goes back through an edit of the value.
+                                After all others saw the gradient of the edited value, each receives
+                                it, the last registered first, and leaves the gradient of the value
+                                before its edit: J^T g, J the edit's derivative. It maps 0 to 0 */
+} psc_gradient_mode;
 
 /* Selects the events that a client receives; zeroed: all. Tensors that no client requests are never
  * computed. Events hold the selected rows and heads only. The host copies the arrays. */
@@ -103,9 +114,7 @@ typedef struct psc_filter {
     int32_t rows;          /* psc_rows_mode */
     int32_t row_begin, row_end;
     int32_t edited_only; /* observers: only events of an edited tensor (before.data set) */
-    int32_t gradient; /* nonzero: only events of gradients, in runs with a metric; 0: only those of
-                            values. A gradient comes once, for all rows of the run; layers descend.
-                            An editor may change it: earlier gradients then come from the change */
+    int32_t gradient; /* psc_gradient_mode; 0: only events of values */
 } psc_filter;
 #define PSC_FILTER_INIT                                                                            \
     { sizeof(psc_filter), 0, 0, 0, 0, PSC_ROWS_ALL, 0, 0, 0, 0 }

@@ -35,8 +35,9 @@ typedef struct psc_metric_term {
  * over a set has weights 1/n. A run with a metric computes, after the forward pass, the gradient of m
  * with respect to every hook point (docs/gradients.md): nothing is frozen, and tokens that were in
  * the cache before the run are constant. Hooks whose filter has `gradient`, captures of NAME_grad and
- * copies with `gradient` receive it; sequences in one run have one metric together. An edit of the
- * run adds a constant: the gradient is taken at the edited values and passes the edit unchanged.
+ * copies with `gradient` receive it; sequences in one run have one metric together. The
+ * gradient at an edited point is that of the edited value. It goes on through the editor's subscription
+ * with PSC_GRADIENT_THROUGH, or unchanged without one, as if the edit added a constant.
  * The run's results have a section `metric` with the number `value`: m. */
 typedef struct psc_metric {
     uint32_t struct_size;

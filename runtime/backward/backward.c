@@ -83,7 +83,8 @@ psc_status psc_backward_open(
 void psc_backward_close(psc_backward **backward) {
     psc_backward *b = *backward;
     if (!b) return;
-    float *blocks[] = {b->memory, b->result.data, b->scores.data, b->edited.data, b->whole.data};
+    float *blocks[] = {
+        b->memory, b->result.data, b->scores.data, b->edited.data, b->whole.data, b->edits.data};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) psc_aligned_free(blocks[i]);
     free(b->kept_layers);
     free(b->values);
@@ -121,9 +122,7 @@ static psc_status reserve(psc_backward *b, size_t rows, size_t n_logits, size_t 
 
 /* --- what the forward pass keeps ------------------------------------------------------------- */
 
-/* Takes rows of a point to data [R, width]: all of them, or only the metric's, and the others are 0.
- * Returns the memory behind them, or null without memory. */
-static float *keep(psc_backward *b, psc_destinations *kept, psc_point point, int32_t layer,
+float *psc_backward_keep(psc_backward *b, psc_destinations *kept, psc_point point, int32_t layer,
     float *data, size_t width, bool all) {
     const int32_t n = all ? 1 : b->n_logits;
     psc_destination *to = data ? psc_destinations_add(kept, point, layer, n) : NULL;
@@ -149,16 +148,17 @@ static float *keep_layers(psc_backward *b, psc_destinations *kept) {
         psc_kept_layer *layer = &b->kept_layers[l];
         const bool all = l + 1 < (int32_t)b->n_layers;
         layer->pre = at;
-        at = keep(b, kept, PSC_HOOK_RESID_PRE, l, at, b->n, true);
+        at = psc_backward_keep(b, kept, PSC_HOOK_RESID_PRE, l, at, b->n, true);
         layer->mid = parallel ? NULL : at;
-        if (!parallel) at = keep(b, kept, PSC_HOOK_RESID_MID, l, at, b->n, all);
+        if (!parallel) at = psc_backward_keep(b, kept, PSC_HOOK_RESID_MID, l, at, b->n, all);
         layer->rot_q = b->recompute ? b->rot_q : at;
-        if (!b->recompute) at = keep(b, kept, PSC_HOOK_ROT_Q, l, at, b->n, all);
+        if (!b->recompute) at = psc_backward_keep(b, kept, PSC_HOOK_ROT_Q, l, at, b->n, all);
         layer->a = b->recompute ? b->a : at;
-        if (!b->recompute) at = keep(b, kept, PSC_HOOK_MLP_PRE, l, at, b->m, all);
+        if (!b->recompute) at = psc_backward_keep(b, kept, PSC_HOOK_MLP_PRE, l, at, b->m, all);
     }
     b->kept_final = at;
-    return keep(b, kept, PSC_HOOK_RESID_POST, (int32_t)b->n_layers - 1, at, b->n, false);
+    return psc_backward_keep(
+        b, kept, PSC_HOOK_RESID_POST, (int32_t)b->n_layers - 1, at, b->n, false);
 }
 
 /* The logits of the metric's rows, one after the other. */
@@ -191,7 +191,8 @@ psc_status psc_backward_begin(psc_backward *b, psc_destinations *kept, const psc
         else
             b->segments[b->n_segments++] = (psc_segment){r, 1};
     }
-    if (keep_layers(b, kept) && keep_logits(b, kept)) return PSC_OK;
+    status = psc_backward_keep_edits(b, kept);
+    if (status != PSC_OK || (keep_layers(b, kept) && keep_logits(b, kept))) return status;
     return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the gradient's copies");
 }
 
@@ -209,14 +210,25 @@ static int32_t layer_of(const psc_backward *b, psc_point point) {
     return psc_point_has_layer(point) ? b->layer : -1;
 }
 
-bool psc_backward_wants(const psc_backward *b, psc_point point) {
+/* Whether anyone but what goes through edits selects it. */
+static bool shows(const psc_backward *b, psc_point point) {
     const int32_t layer = layer_of(b, point);
     return psc_registry_wants(b->with.gradients, point, layer, b->rows, b->n_rows) ||
            psc_destinations_want(b->copies, point, layer, b->rows, b->n_rows);
 }
 
+static bool goes_through(const psc_backward *b, psc_point point) {
+    return psc_registry_goes_through(
+        b->with.gradients, point, layer_of(b, point), b->rows, b->n_rows);
+}
+
+bool psc_backward_wants(const psc_backward *b, psc_point point) {
+    return shows(b, point) || goes_through(b, point);
+}
+
 bool psc_backward_edits(const psc_backward *b, psc_point point) {
-    return psc_registry_edits(b->with.gradients, point, layer_of(b, point), b->rows, b->n_rows);
+    return goes_through(b, point) ||
+           psc_registry_edits(b->with.gradients, point, layer_of(b, point), b->rows, b->n_rows);
 }
 
 typedef struct copy_job {
@@ -243,7 +255,9 @@ static psc_status show_some(
     copy_job job = {b, point, first, view};
     if (status == PSC_OK && psc_destinations_want(b->copies, point, layer, b->rows + first, n))
         psc_team_for(b->with.team, n, copy_rows, &job);
-    return status;
+    if (status != PSC_OK) return status;
+    return psc_registry_go_through(
+        b->with.gradients, point, layer, b->rows + first, n, view, b->error);
 }
 
 psc_status psc_backward_show(psc_backward *b, psc_point point, const psc_view *view) {
@@ -370,13 +384,13 @@ static int32_t first_layer(const psc_backward *b) {
     static const psc_point behind[] = {
         PSC_HOOK_LN_FINAL_SCALE, PSC_HOOK_LN_FINAL_NORMALIZED, PSC_HOOK_LOGITS};
     const int32_t n_layers = (int32_t)b->n_layers;
-    if (psc_backward_wants(b, PSC_HOOK_EMBED)) return 0;
+    if (shows(b, PSC_HOOK_EMBED)) return 0;
     for (int32_t l = 0; l < n_layers; l++)
         if (psc_registry_wants_layer(b->with.gradients, l, false) ||
             psc_destinations_want_layer(b->copies, l, false))
             return l;
     for (size_t i = 0; i < sizeof behind / sizeof *behind; i++)
-        if (psc_backward_wants(b, behind[i])) return n_layers;
+        if (shows(b, behind[i])) return n_layers;
     return n_layers + 1;
 }
 
@@ -396,10 +410,10 @@ psc_status psc_backward_run(psc_backward *b, double *value, const psc_metric_par
     psc_backward_metric(b, value, terms, n);
     const int32_t first = first_layer(b);
     if (first > (int32_t)b->n_layers) return PSC_OK;
+    const psc_backward_site site = {&b->with.model->ln_final, b->kept_final, b->final_scale,
+        PSC_HOOK_LN_FINAL_SCALE, PSC_HOOK_LN_FINAL_NORMALIZED};
     psc_status status = unembed(b);
-    if (status == PSC_OK)
-        status = psc_backward_norm(b, b->g, &b->with.model->ln_final, b->kept_final,
-            PSC_HOOK_LN_FINAL_SCALE, PSC_HOOK_LN_FINAL_NORMALIZED);
+    if (status == PSC_OK) status = psc_backward_norm(b, b->g, &site);
     for (int32_t l = (int32_t)b->n_layers - 1; l >= first && status == PSC_OK; l--) {
         b->layer = l;
         status = check_stop(b, stop, payload);

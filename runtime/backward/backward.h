@@ -18,6 +18,7 @@ typedef struct psc_backward_parts {
     psc_team *team;
     const psc_forward *forward; /* for the kernels' room (psc_forward_room) */
     psc_registry *gradients;    /* subscriptions to gradients */
+    const psc_registry *values; /* the forward pass's, which edit its values; null: nothing does */
     const psc_kv_cache *cache;  /* keys and values of the run, and of the prefix */
 } psc_backward_parts;
 
@@ -40,7 +41,10 @@ void psc_backward_close(psc_backward **backward);
 double psc_backward_bytes(
     const psc_backward *backward, int32_t n_rows, int32_t n_logits, int32_t n_keys, bool recompute);
 
-/* Before the forward pass: memory for it, and destinations for what the pass reads. rows [n_rows] are
+/* Bytes beside those, for these rows: what editors leave of LayerNorms' scales, scores and patterns. */
+double psc_backward_edit_bytes(const psc_backward *backward, const psc_row *rows, int32_t n_rows);
+
+/* Before the forward pass, when all its editors are known: memory for it, and destinations for what the pass reads. rows [n_rows] are
  * the whole run's; logit_rows [n_logits] ascend. Both are borrowed until psc_backward_run returns.
  * recompute: q and the MLP's pre-activations are computed again from the residual, with the same bits
  * unless an editor changes them or a LayerNorm. */

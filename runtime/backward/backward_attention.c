@@ -13,7 +13,9 @@
  *      keys of the cache, turned to panels of 16 dimensions  -> dq   (kernel of values)
  *      ds and A of a block, turned to [keys, rows]           -> dk, dv (matmul)
  *
- * The pass completes a step for all rows before the next one only to show dA or ds. */
+ * Scores that editors left are kept, and A is their softmax; so is a pattern, which then takes A's
+ * place in dv alone. The pass completes a step for all rows before the next one only to show dA or
+ * ds. */
 #include "backward_inside.h"
 
 #include <math.h>
@@ -127,9 +129,17 @@ static void fill_masked(const block *k, float *x, size_t ld, size_t end) {
         for (size_t key = (size_t)k->n_keys[r]; key < end; key++) x[r * ld + key] = 0.0f;
 }
 
+/* What editors left of a block's rows [rows, most_keys], in kept [H, R, most_keys]. */
+static float *kept_rows(const head_work *w, const block *k, float *kept) {
+    const psc_backward *b = w->b;
+    const size_t row = w->at / b->d_head * (size_t)b->n_rows + (size_t)w->first + k->row;
+    return kept + row * (size_t)b->most_keys;
+}
+
 /* A, as the forward pass has it, 0 past a row's own position. */
 static void pattern(const head_work *w, const block *k) {
     const psc_backward *b = w->b;
+    float *scores = b->kept_layers[b->layer].scores;
     psc_attention a = arguments(w, k);
     a.y = w->a;
     a.ldy = w->ld;
@@ -138,9 +148,11 @@ static void pattern(const head_work *w, const block *k) {
     a.cache = w->cached_keys;
     a.key_capacity = w->room;
     a.scale = w->job->scale;
-    b->with.kernels->attention_scores(&a);
+    if (!scores) b->with.kernels->attention_scores(&a);
+    const size_t ld = scores ? (size_t)b->most_keys : w->ld;
+    const float *from = scores ? kept_rows(w, k, scores) : w->a;
     for (size_t r = 0; r < k->n; r++)
-        b->with.kernels->softmax(w->a + r * w->ld, w->a + r * w->ld, (size_t)k->n_keys[r]);
+        b->with.kernels->softmax(w->a + r * w->ld, from + r * ld, (size_t)k->n_keys[r]);
     fill_masked(k, w->a, w->ld, k->seen);
 }
 
@@ -206,7 +218,12 @@ static void sums(const head_work *w, const block *k) {
         w->panel, b->kept_layers[b->layer].rot_q + row * b->n + w->at, b->n, k->n, b->d_head);
     sum_rows(w, k, b->dk + own, k->d, w->ld_d);
     rows_as_panels(w->panel, b->dz + at, b->ld_n, k->n, b->d_head);
-    sum_rows(w, k, b->dv + own, w->a, w->ld);
+    float *edited = b->kept_layers[b->layer].pattern;
+    if (edited) {
+        edited = kept_rows(w, k, edited);
+        fill_masked(k, edited, (size_t)b->most_keys, k->seen);
+    }
+    sum_rows(w, k, b->dv + own, edited ? edited : w->a, edited ? (size_t)b->most_keys : w->ld);
 }
 
 static void run_block(const head_work *w, size_t row) {

@@ -17,6 +17,9 @@ typedef struct psc_kept_layer {
     float *mid;   /* [R, N] hook_resid_mid; null with the parallel residual */
     float *rot_q; /* [R, N] hook_rot_q; the layer's own buffer if it is recomputed */
     float *a;     /* [R, M] mlp.hook_pre; likewise */
+    /* What editors left; null: not edited, so the pass computes it again. */
+    float *scale1, *scale2;  /* [R] ln1.hook_scale, ln2.hook_scale */
+    float *scores, *pattern; /* [H, R, most_keys] */
 } psc_kept_layer;
 
 /* Rows of one sequence: first..first+rows-1 of the run. */
@@ -44,8 +47,9 @@ struct psc_backward {
     float *rot_q, *a;  /* [R, N], [R, M] of the layer at hand, if they are recomputed */
     float *kept;       /* all that the forward pass keeps */
     float *kept_final; /* [R, N] the last layer's hook_resid_post */
+    float *final_scale; /* [R] ln_final.hook_scale as editors left it; null: not edited */
     psc_kept_layer *kept_layers;
-    psc_grown result, scores, edited, whole;
+    psc_grown result, scores, edited, whole, edits;
     double *values; /* [value_room] of a metric's terms */
     size_t value_room;
     psc_segment *segments; /* [row_room] */
@@ -65,9 +69,14 @@ struct psc_backward {
 
 /* Whether a subscription or a destination selects the gradient at this point of the current layer. */
 bool psc_backward_wants(const psc_backward *b, psc_point point);
-/* Whether a subscriber may change it. */
+/* Whether a subscriber may change it, or what goes on from it. */
 bool psc_backward_edits(const psc_backward *b, psc_point point);
-/* Shows a gradient of all rows, [R, width] with row stride ld or any view. */
+/* Takes rows of a point to data [R, width] in the forward pass: all of them, or only the metric's, and
+ * the others are 0. Returns the memory behind them, or null without memory. */
+float *psc_backward_keep(psc_backward *b, psc_destinations *kept, psc_point point, int32_t layer,
+    float *data, size_t width, bool all);
+/* Shows a gradient of all rows, [R, width] with row stride ld or any view. What goes through edits of
+ * the point is left in it. */
 psc_status psc_backward_show(psc_backward *b, psc_point point, const psc_view *view);
 psc_status psc_backward_show_rows(
     psc_backward *b, psc_point point, float *data, size_t width, size_t ld);
@@ -86,6 +95,11 @@ bool psc_backward_is_sparse(const psc_backward *b);
 /* From *slot on, the next rows of the metric that follow each other: first..first+n-1; 0 at the end. */
 size_t psc_backward_stretch(const psc_backward *b, int32_t *slot, size_t *first);
 
+/* --- backward_edits.c --- */
+
+/* Memory and destinations for what editors of this run leave. */
+psc_status psc_backward_keep_edits(psc_backward *b, psc_destinations *kept);
+
 /* --- backward_recompute.c --- */
 
 /* q and hook_pre of the layer, as the forward pass had them, in b->rot_q and b->a. */
@@ -98,9 +112,15 @@ void psc_backward_metric(psc_backward *b, double *value, const psc_metric_part *
 
 /* --- backward_norm.c --- */
 
-/* y [R, ld_n]: the gradient behind the LayerNorm of x [R, N], then before it. */
-psc_status psc_backward_norm(psc_backward *b, float *y, const psc_layer_norm *ln, const float *x,
-    psc_point scale, psc_point normalized);
+/* A LayerNorm and its x [R, N]; edited [R]: the scale that editors left, or null. */
+typedef struct psc_backward_site {
+    const psc_layer_norm *ln;
+    const float *x, *edited;
+    psc_point scale, normalized;
+} psc_backward_site;
+
+/* y [R, ld_n]: the gradient behind the LayerNorm, then before it. */
+psc_status psc_backward_norm(psc_backward *b, float *y, const psc_backward_site *site);
 
 /* --- backward_attention.c --- */
 

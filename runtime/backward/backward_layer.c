@@ -59,8 +59,9 @@ static psc_status mlp(psc_backward *b) {
     status = psc_backward_show_rows(b, PSC_HOOK_MLP_PRE, b->da, b->m, b->ld_m);
     if (status != PSC_OK) return status;
     psc_backward_pull_live(b, &layer->matrix[PSC_W_IN], b->y2, b->ld_n, b->da, b->ld_m);
-    return psc_backward_norm(b, b->y2, &layer->ln2, kept->mid ? kept->mid : kept->pre,
-        PSC_HOOK_LN2_SCALE, PSC_HOOK_LN2_NORMALIZED);
+    const psc_backward_site site = {&layer->ln2, kept->mid ? kept->mid : kept->pre, kept->scale2,
+        PSC_HOOK_LN2_SCALE, PSC_HOOK_LN2_NORMALIZED};
+    return psc_backward_norm(b, b->y2, &site);
 }
 
 /* --- attention's input and output ------------------------------------------------------------ */
@@ -146,8 +147,10 @@ static psc_status attention_inputs(psc_backward *b) {
     psc_backward_pull(b, &layer->matrix[PSC_W_K], b->dq, ld, b->dk, ld, rows, 0, b->n);
     psc_backward_pull(b, &layer->matrix[PSC_W_V], b->dk, ld, b->dv, ld, rows, 0, b->n);
     psc_team_for(b->with.team, b->n_rows, sum_inputs, &job);
-    return psc_backward_norm(b, b->dz, &layer->ln1, b->kept_layers[b->layer].pre,
-        PSC_HOOK_LN1_SCALE, PSC_HOOK_LN1_NORMALIZED);
+    const psc_kept_layer *kept = &b->kept_layers[b->layer];
+    const psc_backward_site site = {
+        &layer->ln1, kept->pre, kept->scale1, PSC_HOOK_LN1_SCALE, PSC_HOOK_LN1_NORMALIZED};
+    return psc_backward_norm(b, b->dz, &site);
 }
 
 /* --- the layer ------------------------------------------------------------------------------- */

@@ -50,7 +50,7 @@ static psc_status open_passes(psc_context *context, psc_error *error) {
             g->editors, g->cache, g->most_rows, error);
     if (status != PSC_OK) return status;
     const psc_backward_parts parts = {
-        s->model, &s->rotary, s->kernels, s->team, g->forward, g->registry, g->cache};
+        s->model, &s->rotary, s->kernels, s->team, g->forward, g->registry, g->editors, g->cache};
     return psc_backward_open(&g->backward, &parts, error);
 }
 
@@ -134,14 +134,15 @@ static psc_status run_forward(
     psc_gradients *g = context->gradients;
     psc_gradient_metric_place(&g->parts);
     psc_status status = psc_destinations_clear(&g->kept, batch->n_layers, error);
+    if (status == PSC_OK) status = psc_variant_subscribe(g->editors, context, batch, false, error);
     const double bytes =
-        psc_backward_bytes(g->backward, batch->n_rows, g->parts.n_rows, g->n_keys, false);
+        psc_backward_bytes(g->backward, batch->n_rows, g->parts.n_rows, g->n_keys, false) +
+        psc_backward_edit_bytes(g->backward, g->rows, batch->n_rows);
     if (status == PSC_OK)
         status = psc_gradient_count(context, &g->counted, bytes, batch->n_rows, error);
     if (status == PSC_OK)
         status = psc_backward_begin(g->backward, &g->kept, g->rows, batch->n_rows, g->parts.rows,
             g->parts.n_rows, false, error);
-    if (status == PSC_OK) status = psc_variant_subscribe(g->editors, context, batch, false, error);
     if (status == PSC_OK) status = psc_variant_subscribe(g->registry, context, batch, true, error);
     if (status == PSC_OK) status = psc_gradient_subscribe_points(context, error);
     if (status == PSC_OK) status = subscribe_values(context, error);

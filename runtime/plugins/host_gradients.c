@@ -54,7 +54,7 @@ static psc_status open_own(psc_context *context, psc_error *error) {
     psc_session *s = context->session;
     psc_gradients *g = context->gradients;
     const psc_backward_parts parts = {
-        s->model, &s->rotary, s->kernels, s->team, s->forward, g->registry, s->cache};
+        s->model, &s->rotary, s->kernels, s->team, s->forward, g->registry, NULL, s->cache};
     const int32_t n_vocab = s->model->info.d_vocab;
     psc_status status = psc_backward_open(&g->own, &parts, error);
     if (status != PSC_OK) return status;

@@ -36,7 +36,7 @@ void psc_gradient_close(psc_gradient **gradient) {
 static psc_status open_gradient(psc_session *s, psc_error *error) {
     if (s->gradient) return PSC_OK;
     const psc_backward_parts parts = {
-        s->model, &s->rotary, s->kernels, s->team, s->forward, s->gradients, s->cache};
+        s->model, &s->rotary, s->kernels, s->team, s->forward, s->gradients, s->registry, s->cache};
     psc_gradient *g = calloc(1, sizeof *g);
     if (!g) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a gradient");
     psc_status status = psc_backward_open(&g->backward, &parts, error);
@@ -69,37 +69,26 @@ static bool recomputes(const psc_metric *metric) {
     return metric->struct_size >= end && metric->recompute;
 }
 
-static psc_status check_editor(
-    const psc_session *s, psc_point point, const char *advice, psc_error *error) {
+static psc_status check_editor(const psc_session *s, psc_point point, psc_error *error) {
     const bool layered = psc_point_has_layer(point);
     for (int32_t l = 0; l < (layered ? s->model->info.n_layers : 1); l++) {
         const int32_t layer = layered ? l : -1;
         char name[64];
         if (!psc_registry_edits(s->registry, point, layer, s->rows, s->n_rows)) continue;
         psc_point_name(name, sizeof name, point, layer);
-        return psc_fail(
-            error, PSC_ERROR_INPUT, "%s is edited in a run with a metric%s", name, advice);
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "%s is edited in a run with a metric that recomputes it; leave recompute 0", name);
     }
     return PSC_OK;
 }
 
-/* Edits that the pass cannot go back through, as it would need the values before them, too. */
-static psc_status check_editors(const psc_session *s, psc_error *error) {
-    static const psc_point points[] = {PSC_HOOK_LN1_SCALE, PSC_HOOK_LN2_SCALE,
-        PSC_HOOK_LN_FINAL_SCALE, PSC_HOOK_ATTN_SCORES, PSC_HOOK_PATTERN};
-    psc_status status = PSC_OK;
-    for (size_t i = 0; i < sizeof points / sizeof *points && status == PSC_OK; i++)
-        status = check_editor(s, points[i], "; edit another point, such as attn.hook_z", error);
-    return status;
-}
-
 /* Edits of what would be computed again. */
 static psc_status check_recomputed(const psc_session *s, psc_error *error) {
-    static const psc_point points[] = {PSC_HOOK_LN1_NORMALIZED, PSC_HOOK_Q, PSC_HOOK_ROT_Q,
-        PSC_HOOK_LN2_NORMALIZED, PSC_HOOK_MLP_PRE};
+    static const psc_point points[] = {PSC_HOOK_LN1_SCALE, PSC_HOOK_LN1_NORMALIZED, PSC_HOOK_Q,
+        PSC_HOOK_ROT_Q, PSC_HOOK_LN2_SCALE, PSC_HOOK_LN2_NORMALIZED, PSC_HOOK_MLP_PRE};
     psc_status status = PSC_OK;
     for (size_t i = 0; i < sizeof points / sizeof *points && status == PSC_OK; i++)
-        status = check_editor(s, points[i], " that recomputes it; leave recompute 0", error);
+        status = check_editor(s, points[i], error);
     return status;
 }
 
@@ -157,10 +146,12 @@ static psc_status decide(bool *recompute, const psc_session *s, psc_error *error
         if (s->rows[r].position >= n_keys) n_keys = s->rows[r].position + 1;
     *recompute = recomputes(s->run_options->metric);
     if (*recompute && check_recomputed(s, error) != PSC_OK) return error->status;
-    double bytes = psc_backward_bytes(g->backward, s->n_rows, g->n_logits, n_keys, *recompute);
+    const double edits = psc_backward_edit_bytes(g->backward, s->rows, s->n_rows);
+    double bytes =
+        edits + psc_backward_bytes(g->backward, s->n_rows, g->n_logits, n_keys, *recompute);
     if (bytes > left && !*recompute && check_recomputed(s, NULL) == PSC_OK) {
         *recompute = true;
-        bytes = psc_backward_bytes(g->backward, s->n_rows, g->n_logits, n_keys, true);
+        bytes = edits + psc_backward_bytes(g->backward, s->n_rows, g->n_logits, n_keys, true);
     }
     if (bytes <= left) return PSC_OK;
     return psc_fail(error, PSC_ERROR_MEMORY,
@@ -174,7 +165,6 @@ psc_status psc_gradient_begin(psc_session *s, psc_error *error) {
     const psc_metric *metric = s->run_options->metric;
     const psc_metric_rows rows = {0, s->n_rows, s->targets.n};
     psc_status status = psc_metric_check(s, metric, &rows, error);
-    if (status == PSC_OK) status = check_editors(s, error);
     if (status == PSC_OK) status = open_gradient(s, error);
     if (status == PSC_OK)
         status = make_room(s->gradient, (size_t)s->n_rows, most_parts(s, metric), error);
