@@ -5,6 +5,8 @@ in float64, on the small models of tests/golden/parity and on the embedded model
   make_gradient_golden.py                 all files
   make_gradient_golden.py tied_f32 long   these only
 
+Files NAME_CASE are of runs with the edits of a case: autograd goes back through them.
+
 A file holds tokens, the metric's terms (kinds, rows, tokens, weights, other), its value, the rows
 that are kept, "<hook>_grad" with those rows (scores and pattern [H, rows, T]), and "<hook>_most",
 the largest element of all rows.
@@ -29,6 +31,7 @@ PARITY = os.path.join(HERE, "..", "golden", "parity")
 OUT = os.path.join(HERE, "..", "golden", "gradient")
 EMBEDDED = os.path.join(HERE, "..", "..", "models", "books-5m")
 LOGIT, LOG_P, KL = 0, 1, 2
+FROZEN_AT = [5, 61, 5, 70, 22, 9, 33, 2, 48]  # the other prompt of the case frozen
 # Variants that differ in what the backward pass computes.
 SMALL = (
     "parallel_f32",
@@ -152,9 +155,93 @@ def metric(logits, terms):
     return total
 
 
-def gradients(folder, tokens, terms, prefix=0):
+def on(part, change):
+    """An edit of a part of a tensor: part is an index, change its values -> others."""
+
+    def edit(value):
+        value = value.clone()
+        value[part] = change(value[part])
+        return value
+
+    return edit
+
+
+def unknown(value):
+    """An edit of which only the new value is known: it counts as an added constant."""
+    return value + (0.25 * value + 0.05).detach()
+
+
+def unknown_keys(value):
+    """The same of a pattern, which has no entries past a row's own position."""
+    return unknown(value).tril()
+
+
+def frozen(model, tokens, names):
+    """Edits that put the values of another prompt's run at these points."""
+    out = model.forward(tokens)
+    return {name: lambda _, name=name: out[name].detach().clone() for name in names}
+
+
+def without(rows):
+    """Takes the directions [k, N] out."""
+    q, _ = torch.linalg.qr(rows.T)
+    return lambda x: x - x @ q @ q.T
+
+
+def edits(model, case, prefix=0):
+    """{hook name: edit} of a case of test_gradient_edits.c. Rows are those of all tokens."""
+    own = slice(prefix, None)
+    cut = lambda x: torch.full_like(x, -math.inf)  # noqa: E731
+    nothing, scores, pattern = torch.zeros_like, "attn.hook_attn_scores", "attn.hook_pattern"
+    w_in = model.weights["layers.0.mlp.dense_h_to_4h.weight"]
+    cases = {
+        "knockout": {f"blocks.0.{scores}": on((1, slice(4, 9), slice(2, 4)), cut)},
+        "pattern": {
+            f"blocks.0.{pattern}": on((0,), lambda x: 0.5 * x),
+            f"blocks.1.{pattern}": on((1, slice(5, 9)), nothing),
+        },
+        "scores": {
+            f"blocks.0.{scores}": lambda x: 1.5 * x,
+            f"blocks.1.{scores}": lambda x: on((0, slice(3, 9), 1), cut)(-0.5 * x),
+        },
+        "norms": {
+            "blocks.0.ln1.hook_scale": lambda x: 1.25 * x,
+            "blocks.1.ln2.hook_scale": on((slice(2, 7),), lambda x: 0.75 * x),
+            "ln_final.hook_scale": lambda x: 1.5 * x,
+        },
+        "writes": {
+            "blocks.0.attn.hook_z": on((slice(None), 1), lambda x: -0.5 * x),
+            "blocks.0.hook_mlp_out": on((slice(3, 6),), nothing),
+            "blocks.1.hook_resid_pre": without(w_in[[5, 7]]),
+            "blocks.1.mlp.hook_post": on((slice(None), 4), nothing),
+        },
+        "unknown": {
+            "blocks.0.ln1.hook_scale": unknown,
+            "blocks.1.ln2.hook_scale": unknown,
+            f"blocks.0.{scores}": unknown,
+            f"blocks.0.{pattern}": unknown_keys,
+            f"blocks.1.{pattern}": unknown_keys,
+        },
+        "long": {
+            f"blocks.0.{scores}": on((slice(None), slice(200, None), slice(0, 150)), cut),
+            f"blocks.1.{pattern}": lambda x: 0.5 * x,
+        },
+        "prefix": {
+            f"blocks.0.{scores}": on((slice(None), own), lambda x: 1.5 * x),
+            f"blocks.1.{pattern}": on((0, own), lambda x: -0.5 * x),
+            "blocks.1.ln1.hook_scale": on((own,), lambda x: 1.25 * x),
+        },
+    }
+    if case == "frozen":
+        names = [f"blocks.0.{pattern}", "blocks.1.ln1.hook_scale", f"blocks.1.{scores}"]
+        return frozen(model, FROZEN_AT, [*names, "ln_final.hook_scale"])
+    return cases[case]
+
+
+def gradients(folder, tokens, terms, prefix=0, case=None):
     """The metric's value and {hook name: gradient}, axes as hooks have them."""
-    out = Model(folder).forward(tokens, prefix)
+    model = Model(folder)
+    out = model.forward(tokens, prefix, edits(model, case, prefix) if case else None)
     value = metric(out["hook_logits"], terms)
     value.backward()
     found = {k: np.zeros(v.shape) if v.grad is None else v.grad.numpy() for k, v in out.items()}
@@ -164,7 +251,7 @@ def gradients(folder, tokens, terms, prefix=0):
     return value.item(), found
 
 
-def write(name, folder, n_tokens, rows, prefix=0, points=None):
+def write(name, folder, n_tokens, rows, prefix=0, points=None, case=None):
     """One file. rows: those that are kept; points: parts of names, None for all."""
     config = gptneox_float64.read_config(folder)
     random = np.random.default_rng(sum(name.encode()))
@@ -178,7 +265,7 @@ def write(name, folder, n_tokens, rows, prefix=0, points=None):
         (LOG_P, last - 3, int(tokens[3]), 1.25, None),
         (KL, last - 2, 0, 0.5, other),
     ]
-    value, found = gradients(folder, tokens, terms, prefix)
+    value, found = gradients(folder, tokens, terms, prefix, case)
     kept = {}
     for hook, gradient in found.items():
         if points is not None and not any(p in hook for p in points):
@@ -222,6 +309,16 @@ def main():
         0,
         ["hook_resid_pre", "attn.hook_q", "attn.hook_v", "hook_embed", "hook_z"],
     )
+    keys = ["hook_embed", "hook_attn_scores", "hook_pattern", "hook_scale"]
+    for model in ("parallel_f32", "sequential_f32"):
+        folder = os.path.join(PARITY, model)
+        for case in ("knockout", "pattern", "scores", "norms", "frozen", "unknown"):
+            jobs[f"{model}_{case}"] = (folder, 9, [5, 8], 0, keys, case)
+        places = ["hook_embed", "hook_z", "hook_mlp_out", "resid_pre", "hook_post"]
+        jobs[f"{model}_writes"] = (folder, 9, [4, 8], 0, places, "writes")
+        jobs[f"{model}_prefix"] = (folder, 40, [17, 39], 17, ["hook_embed", "hook_k"], "prefix")
+    folder = os.path.join(PARITY, "parallel_f32")
+    jobs["parallel_f32_long"] = (folder, 300, [0, 128, 299], 0, ["hook_embed"], "long")
     for name, arguments in jobs.items():
         if not chosen or name in chosen:
             write(name, *arguments)
