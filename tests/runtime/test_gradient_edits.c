@@ -209,7 +209,7 @@ Test(gradient_edits, refusals) {
     metric_open(&m);
     metric_add(&m, PSC_METRIC_LOGIT, 59, 5, 1.0, NULL);
     options.threads = 1;
-    options.retained_cap = psc_session_gradient_bytes(session, 60, 1, 0) + 100000;
+    options.retained_cap = psc_session_gradient_bytes(session, 60, 1, 1) + 100000;
     psc_session_close(&session);
     cr_assert_eq(psc_session_open(&session, model, &options, &error), PSC_OK);
     must_run_gradients(session, &input, &set, &m);
