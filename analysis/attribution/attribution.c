@@ -3,7 +3,8 @@
  *
  *   estimate = sum over the place's values of (v' - v) dm/dv, the gradient of the unchanged run
  *   v' = 0, the mean over the text's rows, or the value in the source run at the same row
- *   m = a target's logit, contrast or log p at its own last row
+ *   m = a target's logit, contrast or log p at its own last row, or the divergence from the source
+ *       prompt's prediction (attribution_metric.c)
  *
  * A head is changed at hook_z, a neuron at mlp.hook_post, an edge at hook_pattern. */
 #include "attribution.h"
@@ -13,14 +14,14 @@
 static const char *const over[] = {
     "heads", "heads_by_pos", "neurons", "resid_pre", "attn_out", "mlp_out", "edges", NULL};
 static const char *const what[] = {"zero", "mean", "patch", NULL};
-static const char *const metrics[] = {"logit", "log_prob", NULL};
+static const char *const metrics[] = {"logit", "log_prob", "kl", NULL};
 static const psc_option_description attribution_options[] = {
     {"over", "heads", "places whose effect is estimated", PSC_OPTION_WORD,
         offsetof(attribution_state, over), 0, 0, over},
     {"do", "zero",
         "the change; mean: the mean over the text; patch: the value on the source prompt",
         PSC_OPTION_WORD, offsetof(attribution_state, what), 0, 0, what},
-    {"metric", "logit", "logit or log_prob of each target", PSC_OPTION_WORD,
+    {"metric", "logit", "logit or log_prob of each target; kl (source || this)", PSC_OPTION_WORD,
         offsetof(attribution_state, metric), 0, 0, metrics},
     {"exact", "20", "places of the largest estimates whose exact effect is computed",
         PSC_OPTION_COUNT, offsetof(attribution_state, exact), 0, ATTRIBUTION_MOST, NULL},
@@ -41,6 +42,7 @@ static int attribution_open(psc_context *context, const psc_host *host, void **s
     const psc_model_info *model = host->model(context);
     s->n_layers = model->n_layers;
     s->n_heads = model->n_heads;
+    s->n_vocab = model->d_vocab;
     s->point = points[s->over];
     s->width = s->over == OVER_NEURONS ? model->d_mlp : model->d_model;
     s->group = s->over == OVER_NEURONS        ? 1
@@ -81,7 +83,9 @@ static int make_arrays(attribution_state *s) {
     const int64_t cells[] = {units, units * rows, units, layers * rows, layers * rows,
         layers * rows, units * rows * rows};
     const psc_host *host = s->host;
-    if (psc_targets_results(&s->targets, "target_rows") ||
+    static const char *const kl[] = {"kl"};
+    if ((s->metric == ATTRIBUTION_KL ? host->axis_labels(s->context, "targets", 1, kl)
+                                     : psc_targets_results(&s->targets, "target_rows")) ||
         psc_count_axis(s->context, host, "layers", 0, layers) ||
         psc_count_axis(s->context, host, "heads", 0, s->n_heads) ||
         (s->over == OVER_NEURONS && psc_count_axis(s->context, host, "neurons", 0, s->n_units)) ||
@@ -102,12 +106,14 @@ static int attribution_run_begin(psc_context *context, void *state) {
     s->handle = -1;
     if (phase == PSC_PHASE_BASE) return 0;
     if (phase == PSC_PHASE_SOURCE) s->source_rows = 0; /* an earlier source is gone */
+    if (phase == PSC_PHASE_SOURCE && host->source(context) == 0 && attribution_observe_source(s))
+        return -1;
     if (phase == PSC_PHASE_SOURCE && s->what != DO_PATCH) return 0;
     if (check_run(s)) return -1;
     s->handle = host->retain(context, s->point, NULL);
     if (s->handle < 0 || phase == PSC_PHASE_SOURCE) return s->handle < 0 ? -1 : 0;
     if (attribution_align(s) || psc_rows_resolve(context, host, "rows", &last, 1, &s->rows) ||
-        psc_targets_begin(context, host, &s->rows, &s->targets) ||
+        psc_targets_begin(context, host, &s->rows, &s->targets) || attribution_open_metric(s) ||
         psc_rows_axis(context, host, "target_rows", &s->rows) || make_arrays(s))
         return -1;
     s->logits = host->retain(context, PSC_HOOK_LOGITS, &s->rows.filter);
@@ -118,7 +124,7 @@ static int attribution_run_begin(psc_context *context, void *state) {
 /* The metric of each target at its own last row, and its value. */
 static int make_jobs(attribution_state *s) {
     const psc_host *host = s->host;
-    const uint64_t n = (uint64_t)s->targets.n;
+    const uint64_t n = (uint64_t)s->n_targets;
     s->jobs = host->run_alloc(s->context, n * sizeof *s->jobs);
     s->metrics = host->run_alloc(s->context, n * sizeof *s->metrics);
     s->of_job = host->run_alloc(s->context, n * sizeof *s->of_job);
@@ -127,12 +133,12 @@ static int make_jobs(attribution_state *s) {
         psc_rows_fetch(s->context, host, &s->rows, s->logits, -1, z))
         return -1;
     s->n_jobs = 0;
-    for (int32_t t = 0; t < s->targets.n; t++) {
-        const int32_t slot = psc_target_last(&s->targets, t);
+    for (int32_t t = 0; t < s->n_targets; t++) {
+        const int32_t slot = attribution_slot(s, t);
         s->jobs[t].target = -1;
         if (slot < 0) continue;
-        psc_target_metric_set(&s->jobs[t], &s->targets, t, slot, s->metric, NULL);
-        s->value[t] = psc_target_metric_of(&s->jobs[t], s->context, host, z[slot]);
+        attribution_set_metric(s, t, slot);
+        s->value[t] = attribution_metric(s, t, z[slot]);
         s->of_job[s->n_jobs] = t;
         s->metrics[s->n_jobs++] = s->jobs[t].metric;
     }
@@ -144,8 +150,8 @@ static int attribution_run_end(psc_context *context, void *state, int status) {
     const int phase = s->host->phase(context);
     if (status || phase == PSC_PHASE_BASE) return 0;
     if (phase == PSC_PHASE_SOURCE) return s->what == DO_PATCH ? attribution_keep_source(s) : 0;
-    if (psc_targets_required(&s->targets) || make_jobs(s) || attribution_fetch_source(s) ||
-        attribution_estimate(s))
+    if ((s->metric != ATTRIBUTION_KL && psc_targets_required(&s->targets)) || make_jobs(s) ||
+        attribution_fetch_source(s) || attribution_estimate(s))
         return -1;
     s->n_checked = 0;
     if (s->exact + s->sample == 0) return 0;

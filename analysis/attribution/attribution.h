@@ -20,6 +20,11 @@ typedef enum attribution_over {
 } attribution_over;
 
 typedef enum attribution_do { DO_ZERO, DO_MEAN, DO_PATCH } attribution_do;
+typedef enum attribution_kind {
+    ATTRIBUTION_LOGIT,
+    ATTRIBUTION_LOG_PROB,
+    ATTRIBUTION_KL
+} attribution_kind;
 
 /* A cell: one place that is changed. Indices that do not apply are -1. */
 typedef struct attribution_cell {
@@ -58,6 +63,10 @@ typedef struct attribution_state {
     uint64_t source_floats;
     int32_t source_rows, source_first; /* the first one's position */
     int handle;                        /* of the tensor in this run */
+    int64_t n_vocab;
+    float *other, *p; /* [V] of kl: the source's last logits, their softmax */
+    double other_lse;
+    int has_other;
 
     /* this run */
     int32_t *source_of; /* [rows] the source's row; -1: none. Null: the same row */
@@ -67,6 +76,7 @@ typedef struct attribution_state {
     psc_row_set rows; /* of the metric: the last row, for `next` the one before it, or both */
     psc_target_rows targets;
     int logits;              /* handle */
+    int32_t n_targets;       /* of the arrays: those of the run; 1 of kl */
     psc_target_metric *jobs; /* [targets]; target -1: it has no row */
     psc_metric *metrics;     /* [n_jobs] of those that have one */
     int32_t *of_job, n_jobs; /* their targets */
@@ -95,6 +105,18 @@ int attribution_keep_source(attribution_state *s);
 int attribution_align(attribution_state *s);
 /* In run_end: sets patched. */
 int attribution_fetch_source(attribution_state *s);
+
+/* --- attribution_metric.c --- */
+/* In the source run: keeps its prediction, for kl. */
+int attribution_observe_source(attribution_state *s);
+/* In run_begin, when targets are known: n_targets; refuses kl without a source. */
+int attribution_open_metric(attribution_state *s);
+/* The place of a target's row in s->rows; -1: it has none. */
+int32_t attribution_slot(const attribution_state *s, int32_t target);
+/* Sets jobs[target], at this row. */
+void attribution_set_metric(attribution_state *s, int32_t target, int32_t slot);
+/* The metric of logits [V]. */
+double attribution_metric(const attribution_state *s, int32_t target, const float *z);
 
 /* --- attribution_estimate.c --- */
 /* The value that row r of a layer is changed to, [width]. */

@@ -83,7 +83,7 @@ static int put_arrays(attribution_state *s) {
         if (!(numbers[i] = host->array(s->context, names[i], PSC_F64, 2, axes))) return -1;
     for (int i = 0; i < 3; i++)
         if (!(counted[i] = host->array(s->context, counts[i], PSC_I32, 2, axes))) return -1;
-    for (int32_t i = 0; i < s->targets.n * N_SETS; i++) {
+    for (int32_t i = 0; i < s->n_targets * N_SETS; i++) {
         const attribution_agreement *a = &s->agreement[i];
         const double values[] = {a->bias, a->error, a->correlation, a->spearman};
         const int32_t n[] = {a->n, a->wrong_sign, a->small};
@@ -99,11 +99,11 @@ int attribution_compare(attribution_state *s) {
     pairs p = {.x = host->run_alloc(s->context, 4 * n * sizeof(double) + 1)};
     p.scratch = host->run_alloc(s->context, n * sizeof *p.scratch + 1);
     s->agreement =
-        host->run_alloc(s->context, N_SETS * (uint64_t)s->targets.n * sizeof *s->agreement + 1);
+        host->run_alloc(s->context, N_SETS * (uint64_t)s->n_targets * sizeof *s->agreement + 1);
     if (!p.x || !p.scratch || !s->agreement) return -1;
     p.y = p.x + n;
     p.ranks = p.y + n;
-    for (int32_t t = 0; t < s->targets.n; t++)
+    for (int32_t t = 0; t < s->n_targets; t++)
         for (int set = 0; set < N_SETS; set++) {
             attribution_agreement *a = &s->agreement[t * N_SETS + set];
             *a = (attribution_agreement){0, 0, 0, NAN, NAN, NAN, NAN};

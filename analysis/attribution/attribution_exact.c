@@ -128,7 +128,7 @@ static int on_logits(int32_t variant, const psc_event *logits, void *payload) {
         *out = 0.0;
         if (at < 0) continue;
         const float *z = psc_view_row(&logits->tensor, at);
-        *out = psc_target_metric_of(&s->jobs[t], s->context, s->host, z) - s->value[t];
+        *out = attribution_metric(s, t, z) - s->value[t];
     }
     return s->host->cancelled(s->context);
 }

@@ -6,7 +6,7 @@
 #include <math.h>
 #include <stdio.h>
 
-static const char *const metrics[] = {"logit", "log probability"};
+static const char *const metrics[] = {"logit", "log probability", "divergence from the source"};
 
 /* The checked cell, or -1. */
 static int32_t checked_at(const attribution_state *s, int64_t cell) {
@@ -42,10 +42,11 @@ static int show_bars(const attribution_state *s, int32_t target) {
         labels[i] = names[i];
         values[i] = estimates[cell];
     }
-    char title[400], name[PSC_TARGET_NAME];
-    snprintf(title, sizeof title, "estimated change of the %s %.4f of %.160s, each in turn %s",
-        metrics[s->metric], s->value[target],
-        psc_target_name(&s->targets, target, s->jobs[target].slot, name), done[s->what]);
+    const int kl = s->metric == ATTRIBUTION_KL;
+    char title[400], name[PSC_TARGET_NAME] = "";
+    if (!kl) psc_target_name(&s->targets, target, s->jobs[target].slot, name);
+    snprintf(title, sizeof title, "estimated change of the %s %.4f%s%.160s, each in turn %s",
+        metrics[s->metric], s->value[target], kl ? "" : " of ", name, done[s->what]);
     return host->summary_bars(s->context, title, "nats", top.n, labels, values);
 }
 
@@ -88,14 +89,15 @@ static int show_cases(const attribution_state *s, int32_t target, attribution_fa
 }
 
 int attribution_report(const attribution_state *s) {
-    for (int32_t t = 0; t < s->targets.n; t++) {
+    for (int32_t t = 0; t < s->n_targets; t++) {
         if (s->jobs[t].target < 0) {
             if (s->host->summary_text(
                     s->context, "next: no row has a next token, so there is no effect."))
                 return -1;
             continue;
         }
-        if (psc_target_say_row(&s->targets, t) || show_bars(s, t)) return -1;
+        if ((s->metric != ATTRIBUTION_KL && psc_target_say_row(&s->targets, t)) || show_bars(s, t))
+            return -1;
         if (s->n_checked == 0) continue;
         if (show_agreement(s, t, SET_LARGEST) || show_agreement(s, t, SET_RANDOM) ||
             show_cases(s, t, FAULT_SIGN) || show_cases(s, t, FAULT_SMALL))

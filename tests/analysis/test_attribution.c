@@ -43,8 +43,8 @@ static void check_estimates(const char *model_name, int n) {
         const int64_t count = tensor_count(want);
         cr_assert_eq(array_count(&got), lens ? 2 * count : count, "%s", want->name);
         const double worst = compare_part(&got, 0, want, count);
-        cr_assert_leq(
-            worst, lens ? 2e-4 : 1e-5, "%s errs by %.3g of the largest", want->name, worst);
+        const double bound = lens ? 2e-4 : strstr(want->name, "-kl") ? 2e-5 : 1e-5; /* q - p */
+        cr_assert_leq(worst, bound, "%s errs by %.3g of the largest", want->name, worst);
         if (getenv("PSC_TEST_VERBOSE")) fprintf(stderr, "%-28s %.1e\n", want->name, worst);
         psc_session_close(&session);
         compared++;
@@ -55,11 +55,11 @@ static void check_estimates(const char *model_name, int n) {
 }
 
 Test(attribution, estimates_of_a_parallel_model) {
-    check_estimates("parallel_f32", 17);
+    check_estimates("parallel_f32", 20);
 }
 
 Test(attribution, estimates_of_a_sequential_model) {
-    check_estimates("sequential_f32", 14);
+    check_estimates("sequential_f32", 17);
 }
 
 /* --- exact effects --------------------------------------------------------------------------- */
@@ -342,8 +342,8 @@ Test(attribution, statistics) {
 /* --- bits and refusals ----------------------------------------------------------------------- */
 
 Test(attribution, bits) {
-    static const char *const cases[] = {
-        "over=heads_by_pos,do=patch", "over=edges", "over=neurons,do=mean,metric=log_prob"};
+    static const char *const cases[] = {"over=heads_by_pos,do=patch,metric=kl", "over=edges",
+        "over=neurons,do=mean,metric=log_prob"};
     static const fixture_run ways[] = {{.isa = "reference", .threads = 1},
         {.isa = "reference", .threads = 2, .chunk = 2}, {.threads = 3, .chunk = 1}};
     static const char *const arrays[] = {"attribution.estimate", "attribution.cell_exact",
@@ -376,7 +376,8 @@ static void refused_run(const char *options, const int32_t *ids, int32_t n, cons
 Test(attribution, refusals) {
     refused_options("attribution", "over=layers", "heads_by_pos");
     refused_options("attribution", "do=cut", "patch");
-    refused_options("attribution", "metric=kl", "log_prob");
+    refused_options("attribution", "metric=entropy", "log_prob");
+    refused_run("metric=kl", NULL, 0, "source prompt's prediction; give --source");
     refused_options("attribution", "over=edges,do=mean", "no mean");
     refused_options("attribution", "sample=10001", "10000");
     refused_options("attribution", "top=0", "top");

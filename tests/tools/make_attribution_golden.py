@@ -40,11 +40,16 @@ CASES = [("heads", "zero", "logit"), ("heads", "mean", "log_prob"), ("heads", "p
          ("neurons", "zero", "logit"), ("neurons", "mean", "log_prob"), ("neurons", "patch", "logit"),
          ("resid_pre", "zero", "logit"), ("resid_pre", "patch", "logit"),
          ("attn_out", "mean", "log_prob"), ("mlp_out", "patch", "logit"),
-         ("edges", "zero", "logit"), ("edges", "patch", "log_prob")]
+         ("edges", "zero", "logit"), ("edges", "patch", "log_prob"), ("heads", "patch", "kl"),
+         ("heads_by_pos", "zero", "kl"), ("mlp_out", "mean", "kl")]
 ENDS = [("heads", "mean"), ("neurons", "patch"), ("resid_pre", "zero"), ("mlp_out", "patch")]
 
 
-def metric(z, kind, target):
+def metric(z, kind, target, source=None):
+    """source: the logits of the source prompt's last row, for kl."""
+    if kind == "kl":
+        log_p = source.detach().log_softmax(-1)
+        return (log_p.exp() * (log_p - z.log_softmax(-1))).sum()
     a, b = target
     if b is not None:
         return z[a] - z[b]
@@ -60,7 +65,8 @@ class Attribution:
     def run(self, kind, target):
         """{hook: value}, whose grad is the metric's at the last row."""
         out = self.model.forward(TOKENS)
-        metric(out["hook_logits"][-1], kind, target).backward()
+        source = self.source["hook_logits"][-1]
+        metric(out["hook_logits"][-1], kind, target, source).backward()
         return out
 
     def estimate(self, out, over, what, layer):
@@ -80,7 +86,7 @@ class Attribution:
 
     def estimates(self, over, what, kind):
         per_target = []
-        for target in TARGETS:
+        for target in TARGETS if kind != "kl" else [None]:  # kl has none
             out = self.run(kind, target)
             parts = [self.estimate(out, over, what, layer) for layer in range(self.layers)]
             products = torch.stack(parts)
