@@ -49,6 +49,9 @@ static int attribution_open(psc_context *context, const psc_host *host, void **s
                : s->over <= OVER_HEADS_BY_POS ? model->d_head
                                               : model->d_model;
     s->n_units = (int32_t)(s->width / s->group);
+    if (s->sample == 0 && s->seed != 1)
+        return host->fail(context,
+            "seed= is of the random places, and sample=0 draws none; leave one of them out");
     if (s->over != OVER_EDGES || s->what != DO_MEAN) return 0;
     return host->fail(context,
         "do=mean does not work with over=edges, because edges have no mean; use do=zero or "

@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#define DEFAULT_TENSOR "circuit.score.over_examples"
+
 static const char *const metrics[] = {"logit", "log_prob", "kl", NULL};
 static const char *const scores[] = {
     "auto", "none", "scored", "exact", "eap", "eap_ig", "eap_ig_activations", NULL};
@@ -35,7 +37,7 @@ static const psc_option_description circuit_options[] = {
         offsetof(circuit_state, file), 0, 0, NULL},
     {"scored", "", "a safetensors file with the scores of an earlier run or set of pairs",
         PSC_OPTION_TEXT, offsetof(circuit_state, scored), 0, 0, NULL},
-    {"tensor", "circuit.score.over_examples",
+    {"tensor", DEFAULT_TENSOR,
         "of scored: [receivers, senders], or several of them, of which the first counts",
         PSC_OPTION_TEXT, offsetof(circuit_state, tensor), 0, 0, NULL},
     {"against", "", "a circuit as JSON; says how much of it the circuit shares", PSC_OPTION_TEXT,
@@ -68,6 +70,31 @@ static int read_scores(circuit_state *s) {
     return s->host->fail(s->context,
         "%.300s: tensor \"%.100s\" does not have %d receivers and %d senders, as this model has",
         s->scored, s->tensor, (int)s->n_receivers, (int)s->n_senders);
+}
+
+/* Fails for options that have no effect beside the others. The scores are chosen. */
+static int check_unused(const circuit_state *s) {
+    const int chosen = s->scores != SCORES_NONE, attributed = s->scores >= SCORES_EAP;
+    const int steps = s->scores == SCORES_EAP_IG || s->scores == SCORES_EAP_IG_ACTIVATIONS;
+    const int tested = *s->file || (chosen && (s->edges > 0 || s->threshold > 0.0));
+    const int chooses = s->edges != 100 || s->threshold != 0.0 || s->order;
+    const char *fault = NULL;
+    if (chooses && *s->file)
+        fault = "file= is a circuit as it is; leave edges=, threshold= and order= out";
+    else if (chooses && !chosen)
+        fault = "edges=, threshold= and order= choose a circuit by scores; give scores=";
+    else if (s->threshold > 0.0 && s->edges != 100)
+        fault = "edges= and threshold= both say how large the circuit is; leave one out";
+    else if (strcmp(s->tensor, DEFAULT_TENSOR) != 0 && !*s->scored)
+        fault = "tensor= names the scores in scored=; give that file";
+    else if (s->steps != 5 && !steps)
+        fault = "steps= is of scores=eap_ig and eap_ig_activations; give one of them";
+    else if (s->check != 200 && (!attributed || !tested))
+        fault = "check= compares a circuit's attributions; give scores=eap or another of them, and "
+                "a circuit";
+    else if (!tested && (s->minimal != 50 || s->order || *s->against))
+        fault = "minimal=, order= and against= need a circuit; give edges= or file=";
+    return fault ? s->host->fail(s->context, "%s", fault) : 0;
 }
 
 static int circuit_open(psc_context *context, const psc_host *host, void **state) {
@@ -105,7 +132,7 @@ static int circuit_open(psc_context *context, const psc_host *host, void **state
     if (s->through && !*s->path) return host->fail(context, "through=mlps needs edges in path=");
     if (*s->against && s->scores == SCORES_NONE && !*s->file)
         return host->fail(context, "against= needs a circuit, from scores= or file=");
-    return circuit_open_writes(s, &s->source) || circuit_open_writes(s, &s->own);
+    return check_unused(s) || circuit_open_writes(s, &s->source) || circuit_open_writes(s, &s->own);
 }
 
 /* --- the source run -------------------------------------------------------------------------- */
@@ -223,6 +250,22 @@ static int begin_run(circuit_state *s) {
     return scores_only(s) ? 0 : host->prepare_variants(s->context);
 }
 
+static void all_edges(const void *payload, int64_t index, uint8_t *patched) {
+    const circuit_state *s = payload;
+    (void)index;
+    memset(patched, 1, (size_t)s->n_edges);
+}
+
+/* Where the target's row is aligned with another row than the source's own, the run with all edges
+ * patched is not the source's: its metric is the one that a circuit is measured against. */
+static int measure_apart(circuit_state *s) {
+    const int32_t row = s->rows.index[s->slot];
+    s->apart = s->other_row[row] != s->source_rows - (s->n_rows - row);
+    if (!s->apart || scores_only(s)) return 0;
+    s->all += 1.0;
+    return circuit_run(s, 1, all_edges, s, &s->source_value);
+}
+
 /* The metric of both runs. */
 static int measure(circuit_state *s) {
     const psc_host *host = s->host;
@@ -248,7 +291,7 @@ static int end_run(circuit_state *s) {
     s->all = s->scores == SCORES_EXACT ? (double)s->n_edges
              : s->scores >= SCORES_EAP ? s->check
                                        : 0;
-    if (*s->path && circuit_test_path(s)) return -1;
+    if (measure_apart(s) || (*s->path && circuit_test_path(s))) return -1;
     if (*s->file) {
         if (circuit_read(s, s->file, &s->ranked)) return -1;
         s->n_kept = s->ranked.n;

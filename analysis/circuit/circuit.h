@@ -72,6 +72,7 @@ typedef struct circuit_state {
     float *base; /* [rows, V] */
     float *p;    /* [V] probabilities of that row */
     double base_lse, base_value, source_value;
+    int apart; /* source_value is of the run with all edges patched, not the source's own */
     double done, all; /* runs, for progress */
 
     /* the next call of the host (circuit_runs.c) */

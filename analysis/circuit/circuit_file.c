@@ -55,11 +55,15 @@ int circuit_make_list(circuit_state *s, int64_t n, circuit_list *out) {
 static int add(
     circuit_state *s, circuit_list *out, const char *where, const char *name, double score) {
     const int64_t edge = name ? circuit_parse(s, name) : -1;
+    if (!name)
+        return s->host->fail(s->context,
+            "%.300s: an entry of the list of edges is not a text; write \"1_mlp_out<-L0H1\"",
+            where);
     if (edge < 0)
         return s->host->fail(s->context,
             "%.300s: '%.80s' is no edge of this model; write RECEIVER<-SENDER, such as "
             "1_mlp_out<-L0H1",
-            where, name ? name : "an entry that is not a text");
+            where, name);
     if (out->listed[edge])
         return s->host->fail(s->context, "%.300s: the edge '%.80s' appears twice", where, name);
     out->listed[edge] = 1;

@@ -1,5 +1,6 @@
 /* The arrays and the summary of a circuit. */
 #include "circuit.h"
+#include "top.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -134,9 +135,9 @@ static int say_values(circuit_state *s) {
         snprintf(text, sizeof text, "The %s is %.4f on the source prompt.", metric_names[2],
             s->source_value);
     else
-        snprintf(text, sizeof text, "The %s of %s is %.4f, and %.4f on the source prompt.",
-            metric_names[s->metric], psc_target_name(&s->targets, s->target, s->slot, name),
-            s->base_value, s->source_value);
+        snprintf(text, sizeof text, "The %s of %s is %.4f, and %.4f %s.", metric_names[s->metric],
+            psc_target_name(&s->targets, s->target, s->slot, name), s->base_value, s->source_value,
+            s->apart && s->sets ? "with all edges patched" : "on the source prompt");
     return s->host->summary_text(s->context, text);
 }
 
@@ -171,16 +172,16 @@ static int say_curve(circuit_state *s) {
     return s->host->summary_text(s->context, text);
 }
 
-/* The first edges of the circuit by their scores, without those that have none. */
-static int show_edges(circuit_state *s) {
-    const int64_t n = s->n_kept < s->top ? s->n_kept : s->top;
+/* The first n edges of a list, at most top=, by their scores, without those that have none. */
+static int show_edges(circuit_state *s, const circuit_scored *at, int64_t n) {
+    if (n > s->top) n = s->top;
     char *names = s->host->run_alloc(s->context, (uint64_t)n * 2 * CIRCUIT_NAME + 1);
     const char **labels = s->host->run_alloc(s->context, (uint64_t)n * sizeof *labels + 1);
     double *values = s->host->run_alloc(s->context, (uint64_t)n * sizeof *values + 1);
     int32_t shown = 0;
     if (!names || !labels || !values) return -1;
     for (int64_t i = 0; i < n; i++) {
-        const circuit_scored *one = &s->ranked.at[i];
+        const circuit_scored *one = &at[i];
         if (!isfinite(one->score)) continue;
         labels[shown] = circuit_edge(s, one->edge, names + i * 2 * CIRCUIT_NAME);
         values[shown++] = one->score;
@@ -193,6 +194,18 @@ static int show_edges(circuit_state *s) {
         : s->score ? "edges: the change when each alone is patched"
                    : "edges by the file's scores",
         s->metric == CIRCUIT_LOGIT ? "" : "nats", shown, labels, values);
+}
+
+/* Without a circuit: the edges with the largest |score|. */
+static int show_scores(circuit_state *s) {
+    psc_top_list top = {.k = s->top};
+    top.at = s->host->run_alloc(s->context, (uint64_t)s->top * sizeof *top.at);
+    circuit_scored *at = s->host->run_alloc(s->context, (uint64_t)s->top * sizeof *at);
+    if (!top.at || !at) return -1;
+    psc_top_f64(&top, s->n_edges, s->score, PSC_TOP_ABSOLUTE);
+    for (int32_t i = 0; i < top.n; i++)
+        at[i] = (circuit_scored){top.at[i].index, s->score[top.at[i].index]};
+    return show_edges(s, at, top.n);
 }
 
 static int say_overlap(circuit_state *s) {
@@ -237,6 +250,7 @@ static int say_error(circuit_state *s) {
 
 int circuit_summary(circuit_state *s) {
     if (say_values(s) || say_path(s)) return -1;
-    if (!s->ranked.at) return 0;
-    return say_circuit(s) || say_curve(s) || show_edges(s) || say_error(s) || say_overlap(s);
+    if (!s->ranked.at) return s->score ? show_scores(s) : 0;
+    return say_circuit(s) || say_curve(s) || show_edges(s, s->ranked.at, s->n_kept) ||
+           say_error(s) || say_overlap(s);
 }

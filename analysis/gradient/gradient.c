@@ -39,6 +39,11 @@ static int gradient_open(psc_context *context, const psc_host *host, void **stat
     if (PSC_OPEN_STATE(s, state, context, host)) return -1;
     const psc_model_info *model = host->model(context);
     s->n = model->d_model;
+    if (s->token != 0 && s->baseline != BASELINE_TOKEN)
+        return host->fail(context, "token= is of baseline=token; give that, or leave token= out");
+    if (s->steps == 0 && s->error != 0.01)
+        return host->fail(context,
+            "error= bounds integrated gradients, and steps=0 makes none; leave one of them out");
     if (s->token < model->d_vocab) return 0;
     return host->fail(context, "token=%d does not exist; the model's ids are 0 to %d",
         (int)s->token, (int)model->d_vocab - 1);

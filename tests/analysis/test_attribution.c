@@ -381,6 +381,7 @@ Test(attribution, refusals) {
     refused_options("attribution", "over=edges,do=mean", "no mean");
     refused_options("attribution", "sample=10001", "10000");
     refused_options("attribution", "top=0", "top");
+    refused_options("attribution", "sample=0,seed=4", "sample=0 draws none");
     refused_run("do=patch", NULL, 0, "source prompt");
     refused_run("do=patch", source_ids, N_IDS - 1, "4 tokens and the prompt 5");
 }

@@ -142,7 +142,7 @@ Test(circuit, files_refused) {
     refuse_file(model, path, "", "no list");
     refuse_file(model, path, "{}", "no list \"edges\"");
     refuse_file(model, path, "[]", "it has no edge");
-    refuse_file(model, path, "[3]", "not a text");
+    refuse_file(model, path, "[3]", "an entry of the list of edges is not a text");
     refuse_file(model, path, "[\"logits<-embed\", \"input->logits\"]", "appears twice");
     refuse_file(
         model, path, "{\"edges\": [\"logits<-embed\"], \"scores\": []}", "a number for each");
@@ -185,6 +185,16 @@ Test(circuit, refusals) {
     refuse_options(model, "scores=eap,scored=x", "already has scores");
     refuse_options(model, "metric=kl,scores=eap", "the gradient of kl is 0");
     refuse_options(model, "metric=kl,steps=1", "give steps=2 or more");
+    refuse_options(model, "file=x,edges=5", "leave edges=, threshold= and order= out");
+    refuse_options(model, "file=x,order=greedy", "leave edges=, threshold= and order= out");
+    refuse_options(model, "path=x,edges=5", "give scores=");
+    refuse_options(model, "edges=5,threshold=0.1", "leave one out");
+    refuse_options(model, "tensor=x", "give that file");
+    refuse_options(model, "steps=7", "give one of them");
+    refuse_options(model, "scores=exact,check=3", "check= compares");
+    refuse_options(model, "edges=0,check=3", "check= compares");
+    refuse_options(model, "edges=0,minimal=0", "need a circuit");
+    refuse_options(model, "edges=0,against=x", "need a circuit");
     refuse_options(model,
         "tensor=resid,scored=" PSC_SOURCE_DIR
         "/tests/golden/interventions/parallel_f32_values.safetensors",

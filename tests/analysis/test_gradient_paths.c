@@ -45,7 +45,8 @@ static void check_model(const char *model_name) {
     psc_tensors *golden = attribution_golden(model_name);
     for (int b = 0; b < 3; b++) {
         char options[96];
-        snprintf(options, sizeof options, "baseline=%s,token=9,error=0,steps=32", baselines[b]);
+        snprintf(options, sizeof options, "baseline=%s%s,error=0,steps=32", baselines[b],
+            b == 2 ? ",token=9" : "");
         psc_session *session = traced(model, options, &how);
         compare_named(session, golden, "value", "baseline_value", baselines[b], 1e-5);
         compare_named(session, golden, "saliency", "norm", baselines[b], 1e-5);
@@ -173,6 +174,8 @@ Test(gradient_paths, refusals) {
     refused_options("gradient", "metric=kl", "log_prob");
     refused_options("gradient", "baseline=token,token=80", "0 to 79");
     refused_options("gradient", "error=-1", "error");
+    refused_options("gradient", "token=7", "is of baseline=token");
+    refused_options("gradient", "steps=0,error=0.5", "steps=0 makes none");
     refused_options("gradient", "top=0", "top");
     psc_model *model = must_model(golden_path("parallel_f32", NULL));
     psc_session *session = must_session(model, NULL, 1, 0);

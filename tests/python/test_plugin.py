@@ -533,6 +533,23 @@ def test_an_editor_and_before(model):
     assert changed["logits.values"].values != plain["logits.values"].values
 
 
+def test_a_fixed_change_is_as_one_that_sets(model):
+    got = {}
+
+    def end(host):
+        values = np.arange(256) / 100
+        for kind in ("set", "fix"):
+            change = Change(kind, "hook_mlp_out", 1, rows=(2, 5), values=values)
+            host.variants(
+                [Variant([change])],
+                lambda number, event, kind=kind: got.setdefault(kind, event.tensor[-1].copy()),
+            )
+
+    in_host(model, run_begin=lambda host: host.prepare_variants(), run_end=end)
+    assert np.array_equal(got["set"], got["fix"])
+    assert not np.array_equal(got["set"], model(TEXT)[0, -1])
+
+
 def test_variants_are_runs_with_editors(model):
     def end(host):
         change = Change("scale", "attn.hook_z", 1, rows=(3, 7), head=2)
