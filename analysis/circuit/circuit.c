@@ -17,11 +17,15 @@
 static const char *const metrics[] = {"logit", "log_prob", "kl", NULL};
 static const char *const scores[] = {
     "auto", "none", "scored", "exact", "eap", "eap_ig", "eap_ig_activations", NULL};
+static const char *const whats[] = {"patch", "zero", "mean", NULL};
 static const char *const orders[] = {"score", "greedy", NULL};
 static const char *const ways[] = {"edges", "mlps", NULL};
 static const psc_option_description circuit_options[] = {
     {"metric", "logit", "logit or log_prob of the first target, or kl (before || after)",
         PSC_OPTION_WORD, offsetof(circuit_state, metric), 0, 0, metrics},
+    {"do", "patch",
+        "what patched edges carry: the source prompt's values, zero, or their mean over its rows",
+        PSC_OPTION_WORD, offsetof(circuit_state, what), 0, 0, whats},
     {"scores", "auto",
         "of each edge; exact: one run per edge; eap: attribution patching, by one gradient; "
         "eap_ig: by gradients at inputs between; eap_ig_activations: with each node's values "
@@ -168,7 +172,7 @@ static int choose_rows(circuit_state *s) {
 }
 
 static int check_memory(circuit_state *s) {
-    const uint64_t bytes = (s->through ? 3 : 2) * circuit_writes_bytes(s) +
+    const uint64_t bytes = (s->through ? 3 : 2) * circuit_writes_bytes(s, s->n_rows) +
                            (s->scores >= SCORES_EAP ? circuit_eap_bytes(s) : 0);
     const uint64_t mib = (bytes + (1 << 20) - 1) >> 20;
     if (mib <= (uint64_t)s->memory) return 0;
@@ -178,7 +182,13 @@ static int check_memory(circuit_state *s) {
 }
 
 static int begin_source(circuit_state *s) {
-    if (s->host->source(s->context) != 0) return 0; /* other plugins may use more */
+    const int32_t number = s->host->source(s->context);
+    if (s->what == CIRCUIT_ZERO) return 0;
+    if (s->what == CIRCUIT_MEAN) {
+        if (number == 0) s->summed_rows = 0;
+        return choose_rows(s) || check_memory(s) || circuit_observe(s, &s->source);
+    }
+    if (number != 0) return 0; /* other plugins may use more */
     s->source_rows = 0;
     if (!s->source_logits)
         s->source_logits = s->host->life_alloc(
@@ -189,6 +199,7 @@ static int begin_source(circuit_state *s) {
 }
 
 static int end_source(circuit_state *s) {
+    if (s->what) return s->what == CIRCUIT_MEAN ? circuit_add_rows(s, &s->source) : 0;
     if (s->host->source(s->context) != 0) return 0;
     int32_t *tokens = s->host->life_alloc(s->context, (uint64_t)s->n_rows * sizeof *tokens);
     if (!tokens) return -1;
@@ -204,9 +215,15 @@ static int end_source(circuit_state *s) {
 static int align(circuit_state *s) {
     const psc_host *host = s->host;
     const int in_set = host->example(s->context, s->run_rows[0].sequence) >= 0;
+    s->first_row = 0;
+    if (s->what) { /* one row for all */
+        s->other_row = host->run_alloc(s->context, (uint64_t)s->n_rows * sizeof *s->other_row);
+        return s->other_row ? 0 : -1;
+    }
     if (s->source_rows == 0)
         return host->fail(s->context,
-            "circuit needs a source prompt, whose values the other edges carry; give --source");
+            "circuit needs a source prompt, whose values the other edges carry; give --source, do=zero "
+            "or do=mean");
     if (s->source_rows != s->n_rows && !in_set)
         return host->fail(s->context,
             "the source prompt has %d tokens and the prompt %d; a circuit needs prompts of equal "
@@ -247,7 +264,7 @@ static int begin_run(circuit_state *s) {
     if (s->scores >= SCORES_EAP && host->prepare_gradients(s->context, s->rows.n, s->rows.index))
         return -1;
     if (host->observe(s->context, PSC_HOOK_LOGITS, &s->rows.filter, on_base_logits, s)) return -1;
-    return scores_only(s) ? 0 : host->prepare_variants(s->context);
+    return scores_only(s) && !s->what ? 0 : host->prepare_variants(s->context);
 }
 
 static void all_edges(const void *payload, int64_t index, uint8_t *patched) {
@@ -260,8 +277,8 @@ static void all_edges(const void *payload, int64_t index, uint8_t *patched) {
  * patched is not the source's: its metric is the one that a circuit is measured against. */
 static int measure_apart(circuit_state *s) {
     const int32_t row = s->rows.index[s->slot];
-    s->apart = s->other_row[row] != s->source_rows - (s->n_rows - row);
-    if (!s->apart || scores_only(s)) return 0;
+    s->apart = s->what || s->other_row[row] != s->source_rows - (s->n_rows - row);
+    if (!s->apart || (scores_only(s) && !s->what)) return 0;
     s->all += 1.0;
     return circuit_run(s, 1, all_edges, s, &s->source_value);
 }
@@ -276,17 +293,19 @@ static int measure(circuit_state *s) {
         if (psc_targets_required(&s->targets)) return -1;
         s->target = psc_target_first(&s->targets, &s->slot);
     }
-    const float *z = s->base + s->slot * n, *source = s->source_logits + s->slot * n;
+    const float *z = s->base + s->slot * n;
+    const float *source = s->what ? NULL : s->source_logits + s->slot * n;
     s->base_lse = host->log_sum_exp(s->context, n, z);
     for (int64_t v = 0; v < n; v++) s->p[v] = (float)((double)z[v] - s->base_lse);
     host->exp(s->context, n, s->p, s->p);
     s->base_value = circuit_value(s, z, s->base_lse);
-    s->source_value = circuit_value(s, source, host->log_sum_exp(s->context, n, source));
+    if (!s->what)
+        s->source_value = circuit_value(s, source, host->log_sum_exp(s->context, n, source));
     return 0;
 }
 
 static int end_run(circuit_state *s) {
-    if (measure(s)) return -1;
+    if (measure(s) || (s->what && circuit_make_constant(s))) return -1;
     s->done = 0;
     s->all = s->scores == SCORES_EXACT ? (double)s->n_edges
              : s->scores >= SCORES_EAP ? s->check

@@ -18,6 +18,7 @@ typedef enum circuit_scores {
     SCORES_EAP_IG,
     SCORES_EAP_IG_ACTIVATIONS
 } circuit_scores;
+typedef enum circuit_what { CIRCUIT_PATCH, CIRCUIT_ZERO, CIRCUIT_MEAN } circuit_what;
 typedef enum circuit_order { ORDER_SCORE, ORDER_GREEDY } circuit_order;
 
 /* The writes of a run, and their memory, of the instance. */
@@ -49,13 +50,16 @@ typedef struct circuit_state {
     const psc_reductions *reductions;
     int64_t n_edges;
     int32_t n_senders, n_receivers; /* with the logits */
-    int32_t metric, scores, order, through, edges, minimal, check, steps, memory, top;
+    int32_t metric, what, scores, order, through, edges, minimal, check, steps, memory, top;
     double threshold;
     const char *file, *against, *path, *scored, *tensor;
     const float *given; /* [receivers, senders] of scored= */
 
-    /* the source run */
+    /* the source run; with do=zero and do=mean one row for all */
     circuit_writes source;
+    double
+        *sums; /* of do=mean: over rows of the source prompts, in the order of the writes' memory */
+    int64_t summed_rows;
     psc_kept eap;        /* memory of attributions */
     int32_t source_rows; /* 0: none is complete */
     int32_t *source_tokens;
@@ -72,7 +76,7 @@ typedef struct circuit_state {
     float *base; /* [rows, V] */
     float *p;    /* [V] probabilities of that row */
     double base_lse, base_value, source_value;
-    int apart; /* source_value is of the run with all edges patched, not the source's own */
+    int apart;        /* source_value is of the run with all edges patched, not the source's own */
     double done, all; /* runs, for progress */
 
     /* the next call of the host (circuit_runs.c) */
@@ -133,8 +137,16 @@ int circuit_read_path(circuit_state *s, const char *text, circuit_list *out);
 int circuit_open_writes(circuit_state *s, circuit_writes *w);
 /* In run_begin, when rows are known: keeps what the components of this run write. */
 int circuit_observe(circuit_state *s, circuit_writes *w);
-/* Bytes of the writes of a run. */
-uint64_t circuit_writes_bytes(const circuit_state *s);
+/* Bytes of the writes of n_rows rows. */
+uint64_t circuit_writes_bytes(const circuit_state *s, int32_t n_rows);
+/* Memory for the writes of n_rows rows. */
+int circuit_place(circuit_state *s, circuit_writes *w, int32_t n_rows);
+
+/* --- circuit_constant.c --- */
+/* Adds the rows of a run to the sums of do=mean. */
+int circuit_add_rows(circuit_state *s, const circuit_writes *w);
+/* Puts what do=zero or do=mean writes into s->source. */
+int circuit_make_constant(circuit_state *s);
 
 /* --- circuit_runs.c --- */
 /* The metric of the logits of the target's row. */

@@ -54,15 +54,15 @@ static int observe_layers(
     return s->host->observe(s->context, point, &at_end, on_write, w);
 }
 
-uint64_t circuit_writes_bytes(const circuit_state *s) {
+uint64_t circuit_writes_bytes(const circuit_state *s, int32_t n_rows) {
     const uint64_t of_layers = s->shape.parallel_residual ? 3 : 4;
-    return (of_layers * (uint64_t)s->shape.n_layers + 2) * (uint64_t)s->n_rows *
+    return (of_layers * (uint64_t)s->shape.n_layers + 2) * (uint64_t)n_rows *
            (uint64_t)s->model->d_model * sizeof(float);
 }
 
-static int place(circuit_state *s, circuit_writes *w) {
-    const size_t floats = (size_t)s->n_rows * (size_t)s->model->d_model;
-    float *to = psc_kept_alloc(&w->memory, s->context, s->host, circuit_writes_bytes(s));
+int circuit_place(circuit_state *s, circuit_writes *w, int32_t n_rows) {
+    const size_t floats = (size_t)n_rows * (size_t)s->model->d_model;
+    float *to = psc_kept_alloc(&w->memory, s->context, s->host, circuit_writes_bytes(s, n_rows));
     if (!to) return -1;
     w->n = s->model->d_model;
     w->embed = to;
@@ -78,7 +78,7 @@ static int place(circuit_state *s, circuit_writes *w) {
         to += floats;
     }
     w->writes = (psc_writes){.struct_size = sizeof w->writes,
-        .n_rows = s->n_rows,
+        .n_rows = n_rows,
         .embed = w->embed,
         .z = w->z,
         .mlp_out = w->mlp_out,
@@ -90,12 +90,14 @@ static int place(circuit_state *s, circuit_writes *w) {
 int circuit_observe(circuit_state *s, circuit_writes *w) {
     const int32_t last = s->shape.n_layers - 1;
     const int may_be_any =
-        w == &s->source && s->host->example(s->context, s->run_rows[0].sequence) >= 0;
+        s->what == CIRCUIT_MEAN ||
+        (w == &s->source && s->host->example(s->context, s->run_rows[0].sequence) >= 0);
     const psc_filter all = PSC_FILTER_INIT, rows = may_be_any ? all : s->rows.filter;
     psc_filter at_end = rows;
     at_end.layers = &last;
     at_end.n_layers = 1;
-    return place(s, w) || s->host->observe(s->context, PSC_HOOK_EMBED, NULL, on_write, w) ||
+    return circuit_place(s, w, s->n_rows) ||
+           s->host->observe(s->context, PSC_HOOK_EMBED, NULL, on_write, w) ||
            s->host->observe(s->context, PSC_HOOK_RESID_PRE, NULL, on_write, w) ||
            observe_layers(s, w, PSC_HOOK_Z, &rows) ||
            observe_layers(s, w, PSC_HOOK_MLP_OUT, &rows) ||

@@ -10,13 +10,21 @@ static psc_tensors *golden_of(const char *name) {
 
 /* --- against float64 -------------------------------------------------------------------------- */
 
+/* A run with do=zero or do=mean, without a source prompt. */
+static psc_session *tested_alone(psc_model *model, const char *options, const fixture_run *how) {
+    psc_session *session = open_circuit(model, options, how);
+    cr_assert_eq(run_phase(session, base_ids, N, PSC_PHASE_CHANGED), PSC_OK, "%s", error.message);
+    return session;
+}
+
 static void check_scores(
     psc_model *model, const psc_tensors *golden, const char *options, const char *name) {
     const fixture_run how = {.threads = 2};
     const psc_model_info *info = psc_model_get_info(model);
     const psc_edge_shape shape = {info->n_layers, info->n_heads, info->parallel_residual};
     const int64_t n = psc_edge_count(&shape), senders = psc_edge_senders(&shape, info->n_layers);
-    psc_session *session = tested(model, options, &how);
+    psc_session *session =
+        strstr(options, "do=") ? tested_alone(model, options, &how) : tested(model, options, &how);
     const psc_array score = must_array(session, "circuit.score");
     double *want = golden_f64(golden_find(golden, name), (size_t)n), moved = 0;
     int64_t e = 0;
@@ -68,6 +76,36 @@ static void check_circuits(psc_model *model, const psc_tensors *golden) {
     free(greedy);
 }
 
+/* Scores and circuits whose other edges carry a constant. */
+static void check_constants(psc_model *model, const psc_tensors *golden) {
+    static const char *const whats[] = {"zero", "mean"};
+    static const int sizes[] = {1, 2, 5, 10, 20, 50};
+    const fixture_run how = {.threads = 2};
+    for (int w = 0; w < 2; w++) {
+        char options[100], name[40];
+        snprintf(options, sizeof options, "do=%s,scores=exact,minimal=0", whats[w]);
+        snprintf(name, sizeof name, "scores_%s", whats[w]);
+        check_scores(model, golden, options, name);
+        snprintf(options, sizeof options, "do=%s,minimal=0", whats[w]);
+        snprintf(name, sizeof name, "eap_%s", whats[w]);
+        check_scores(model, golden, options, name);
+        snprintf(options, sizeof options, "do=%s,scores=eap_ig,steps=3,minimal=0", whats[w]);
+        snprintf(name, sizeof name, "eap_ig_%s", whats[w]);
+        check_scores(model, golden, options, name);
+        snprintf(options, sizeof options, "do=%s,scores=exact,edges=100000,minimal=0", whats[w]);
+        snprintf(name, sizeof name, "curve_%s", whats[w]);
+        psc_session *session = tested_alone(model, options, &how);
+        const psc_array values = must_array(session, "circuit.curve_value");
+        double *want = golden_f64(golden_find(golden, name), 6);
+        for (int i = 0; i < 6; i++)
+            cr_assert_float_eq(array_at(&values, i), want[i], 2e-5, "%s %d", name, sizes[i]);
+        cr_assert_eq(number(session, "faithfulness"), 1.0);
+        cr_assert_eq(number(session, "completeness"), 0.0);
+        free(want);
+        psc_session_close(&session);
+    }
+}
+
 static void check_model(const char *name) {
     psc_model *model = must_model(golden_path(name, NULL));
     psc_tensors *golden = golden_of(name);
@@ -77,6 +115,7 @@ static void check_model(const char *name) {
     check_scores(
         model, golden, "scores=eap_ig_activations,steps=3,minimal=0", "eap_ig_activations");
     check_circuits(model, golden);
+    check_constants(model, golden);
     psc_tensors_close(&golden);
     psc_model_close(&model);
 }
@@ -133,6 +172,28 @@ Test(circuit, edges_without_a_path_do_nothing) {
     cr_assert_eq(number(session, "connected_edges"), 20 - apart);
     cr_assert_eq(array_at(&least, 4), smallest);
     cr_assert(isnan(array_at(&least, array_count(&sizes) - 1)));
+    psc_session_close(&session);
+    psc_model_close(&model);
+}
+
+/* The mean over the rows of source prompts: over this one's rows twice it is this one's own mean. */
+Test(circuit, mean_of_source_prompts) {
+    const fixture_run how = {.threads = 2};
+    psc_model *model = must_model(golden_path("sequential_f32", NULL));
+    psc_session *own = tested_alone(model, "do=mean,minimal=0", &how);
+    psc_session *session = open_circuit(model, "do=mean,minimal=0", &how);
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(run_phase(session, i ? other_ids : base_ids, N, PSC_PHASE_SOURCE), PSC_OK,
+            "%s", error.message);
+    cr_assert_eq(run_phase(session, base_ids, N, PSC_PHASE_CHANGED), PSC_OK, "%s", error.message);
+    cr_assert_neq(
+        number(session, "source"), number(own, "source")); /* the last prompt 0 is other */
+    cr_assert_eq(run_phase(session, base_ids, N, PSC_PHASE_SOURCE), PSC_OK, "%s", error.message);
+    cr_assert_eq(run_phase(session, base_ids, N, PSC_PHASE_CHANGED), PSC_OK, "%s", error.message);
+    const psc_array a = must_array(session, "circuit.score"), b = must_array(own, "circuit.score");
+    cr_assert_arr_eq(a.data, b.data, (size_t)array_count(&a) * sizeof(double));
+    cr_assert_eq(number(session, "source"), number(own, "source"));
+    psc_session_close(&own);
     psc_session_close(&session);
     psc_model_close(&model);
 }
@@ -277,6 +338,7 @@ Test(circuit, same_bits) {
     same_bits("edges=20,minimal=20,metric=log_prob", NULL);
     same_bits("edges=20,minimal=20,scores=eap_ig_activations,steps=2", NULL);
     same_bits("edges=20,minimal=20,scores=eap_ig,metric=kl", NULL);
+    same_bits("edges=20,minimal=0,do=mean,scores=eap_ig", NULL);
     same_bits("path=L1H1.k<-embed,through=mlps", "path_effect");
     same_bits("path=logits<-L0H1,through=mlps,metric=log_prob", "path_effect");
 }

@@ -225,7 +225,13 @@ def by_hand(lens, patched, config):
         return lens.run_with_hooks(torch.tensor([TOKENS]), fwd_hooks=hooks)[0].numpy()
 
 
-def attributions(lens, config, steps, nodes=("hook_embed",)):
+def constant(what, values):
+    """What do=zero and do=mean write in place of values [..., rows, N]."""
+    mean = values.mean(-2, keepdims=True)
+    return 0 * values + (mean if what == "mean" else 0 * mean)
+
+
+def attributions(lens, config, steps, nodes=("hook_embed",), what=None):
     """score(u -> v) = sum of (o_u - c_u) times the mean gradient at v's input, over the runs in
     which one of the nodes has values between those of the prompts."""
     layers = config["n_layers"]
@@ -240,6 +246,9 @@ def attributions(lens, config, steps, nodes=("hook_embed",)):
         for layer in range(layers):
             writes[-1] += list(cache[f"blocks.{layer}.attn.hook_result"][0].transpose(0, 1))
             writes[-1].append(cache[f"blocks.{layer}.hook_mlp_out"][0])
+    if what:
+        writes[1] = [constant(what, w) for w in writes[0]]
+        values[1] = {node: constant(what, v) for node, v in values[0].items()}
     change = torch.stack(writes[1]) - torch.stack(writes[0])
     points = [f"blocks.{i}.hook_{k}_input" for i in range(layers) for k in "qkv"]
     points += [f"blocks.{i}.hook_mlp_in" for i in range(layers)]
@@ -336,6 +345,14 @@ def main():
             lens = open_lens(open_transformers(folder), model.config).to(torch.float64)
             arrays["paths"] = paths(model, other)
             arrays["eap"] = attributions(lens, model.config, 1)
+            for what in ("zero", "mean"):
+                base = Patched(model, TOKENS)
+                base.run()
+                base.writes = [constant(what, w) for w in base.writes]
+                found = circuits(model, base)
+                arrays[f"scores_{what}"], arrays[f"curve_{what}"] = found["scores"], found["curve"]
+                arrays[f"eap_{what}"] = attributions(lens, model.config, 1, what=what)
+                arrays[f"eap_ig_{what}"] = attributions(lens, model.config, STEPS, what=what)
             arrays["eap_ig"] = attributions(lens, model.config, STEPS)
             nodes = [f"blocks.{layer}.{name}" for layer in range(model.config["n_layers"])
                      for name in ("attn.hook_result", "hook_mlp_out")]

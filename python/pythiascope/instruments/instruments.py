@@ -544,6 +544,7 @@ class Instruments(Labelled):
         text: Input,
         *,
         metric: Literal["logit", "log_prob", "kl"] = "logit",
+        do: Literal["patch", "zero", "mean"] = "patch",
         scores: Literal[
             "auto",
             "none",
@@ -587,6 +588,8 @@ class Instruments(Labelled):
             text: a text; ids [pos]; or a batch: a list of either.
             metric: logit or log_prob of the first target, or kl (before || after). Takes one of
                 logit, log_prob, kl. Default: "logit".
+            do: what patched edges carry: the source prompt's values, zero, or their mean over
+                its rows. Takes one of patch, zero, mean. Default: "patch".
             scores: of each edge; exact: one run per edge; eap: attribution patching, by one
                 gradient; eap_ig: by gradients at inputs between; eap_ig_activations: with each
                 node's values between; auto: none with file or path, else eap, for kl eap_ig.
@@ -633,6 +636,7 @@ class Instruments(Labelled):
         """
         options = {
             "metric": metric,
+            "do": do,
             "scores": scores,
             "order": order,
             "edges": edges,
@@ -1630,7 +1634,7 @@ class Instruments(Labelled):
             "edges",
         ] = "heads",
         do: Literal["zero", "mean", "patch"] = "zero",
-        metric: Literal["logit", "log_prob"] = "logit",
+        metric: Literal["logit", "log_prob", "kl"] = "logit",
         exact: int = 20,
         sample: int = 60,
         seed: int = 1,
@@ -1657,8 +1661,8 @@ class Instruments(Labelled):
                 resid_pre, attn_out, mlp_out, edges. Default: "heads".
             do: the change; mean: the mean over the text; patch: the value on the source prompt.
                 Takes one of zero, mean, patch. Default: "zero".
-            metric: logit or log_prob of each target. Takes one of logit, log_prob. Default:
-                "logit".
+            metric: logit or log_prob of each target; kl (source || this). Takes one of logit,
+                log_prob, kl. Default: "logit".
             exact: places of the largest estimates whose exact effect is computed. Takes a whole
                 number, 0 to 1000. Default: 20.
             sample: random places whose exact effect is computed. Takes a whole number, 0 to
