@@ -186,6 +186,7 @@ static int begin_source(circuit_state *s) {
     if (s->what == CIRCUIT_ZERO) return 0;
     if (s->what == CIRCUIT_MEAN) {
         if (number == 0) s->summed_rows = 0;
+        s->unfinished = 1;
         return choose_rows(s) || check_memory(s) || circuit_observe(s, &s->source);
     }
     if (number != 0) return 0; /* other plugins may use more */
@@ -199,7 +200,12 @@ static int begin_source(circuit_state *s) {
 }
 
 static int end_source(circuit_state *s) {
-    if (s->what) return s->what == CIRCUIT_MEAN ? circuit_add_rows(s, &s->source) : 0;
+    if (s->what == CIRCUIT_ZERO) return 0;
+    if (s->what == CIRCUIT_MEAN) {
+        if (circuit_add_rows(s, &s->source)) return -1;
+        s->unfinished = 0;
+        return 0;
+    }
     if (s->host->source(s->context) != 0) return 0;
     int32_t *tokens = s->host->life_alloc(s->context, (uint64_t)s->n_rows * sizeof *tokens);
     if (!tokens) return -1;
@@ -216,6 +222,9 @@ static int align(circuit_state *s) {
     const psc_host *host = s->host;
     const int in_set = host->example(s->context, s->run_rows[0].sequence) >= 0;
     s->first_row = 0;
+    if (s->what == CIRCUIT_MEAN && s->unfinished)
+        return host->fail(s->context,
+            "the run of a source prompt failed, so do=mean lacks its rows; run it again");
     if (s->what) { /* one row for all */
         s->other_row = host->run_alloc(s->context, (uint64_t)s->n_rows * sizeof *s->other_row);
         return s->other_row ? 0 : -1;

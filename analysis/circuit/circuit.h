@@ -60,6 +60,7 @@ typedef struct circuit_state {
     double
         *sums; /* of do=mean: over rows of the source prompts, in the order of the writes' memory */
     int64_t summed_rows;
+    int unfinished;      /* of do=mean: the latest source run has failed */
     psc_kept eap;        /* memory of attributions */
     int32_t source_rows; /* 0: none is complete */
     int32_t *source_tokens;

@@ -96,8 +96,9 @@ typedef enum psc_rows_mode {
 /* Events of gradients, in runs with a metric. A gradient comes once, for all rows of the run; layers
  * descend. */
 typedef enum psc_gradient_mode {
-    PSC_GRADIENT_SHOWN = 1,  /* an editor may change it: earlier gradients come from the change */
-    PSC_GRADIENT_THROUGH = 2 /* editors only: how the gradient goes back through an edit of the value.
+    PSC_GRADIENT_SHOWN = 1, /* an editor may change it: earlier gradients come from the change */
+    PSC_GRADIENT_THROUGH =
+        2 /* editors only: how the gradient goes back through an edit of the value.
                                 After all others saw the gradient of the edited value, each receives
                                 it, the last registered first, and leaves the gradient of the value
                                 before its edit: J^T g, J the edit's derivative. It maps 0 to 0 */
@@ -114,7 +115,7 @@ typedef struct psc_filter {
     int32_t rows;          /* psc_rows_mode */
     int32_t row_begin, row_end;
     int32_t edited_only; /* observers: only events of an edited tensor (before.data set) */
-    int32_t gradient; /* psc_gradient_mode; 0: only events of values */
+    int32_t gradient;    /* psc_gradient_mode; 0: only events of values */
 } psc_filter;
 #define PSC_FILTER_INIT                                                                            \
     { sizeof(psc_filter), 0, 0, 0, 0, PSC_ROWS_ALL, 0, 0, 0, 0 }

@@ -42,11 +42,11 @@ struct psc_backward {
     float *zeros;          /* [N] */
     float *scratch;        /* [threads, scratch_floats] */
     size_t scratch_floats;
-    double *wide;      /* [threads, 2, V] of the metric */
-    float *logits;     /* [n_logits, ld_v]: those of the metric's rows, then their gradient */
-    float *rot_q, *a;  /* [R, N], [R, M] of the layer at hand, if they are recomputed */
-    float *kept;       /* all that the forward pass keeps */
-    float *kept_final; /* [R, N] the last layer's hook_resid_post */
+    double *wide;       /* [threads, 2, V] of the metric */
+    float *logits;      /* [n_logits, ld_v]: those of the metric's rows, then their gradient */
+    float *rot_q, *a;   /* [R, N], [R, M] of the layer at hand, if they are recomputed */
+    float *kept;        /* all that the forward pass keeps */
+    float *kept_final;  /* [R, N] the last layer's hook_resid_post */
     float *final_scale; /* [R] ln_final.hook_scale as editors left it; null: not edited */
     psc_kept_layer *kept_layers;
     psc_grown result, scores, edited, whole, edits;
