@@ -387,6 +387,25 @@ static void bench_gram_squares(const char *label) {
 ROW_BENCH(edge_sums,
     kernels->edge_sums(doubles, (int32_t *)(void *)y, (size_t *)(void *)z, a, b, b, 0.99, ROW))
 
+/* The inputs of a layer's heads: 48 receivers of 200 senders, N 1024, half of the edges. */
+enum { SUBSET_ROWS = 48, SUBSET_SENDERS = 200, SUBSET_WIDTH = 1024, SUBSET_STRIDE = 1040 };
+static void run_subset_sums(const lane *own, const void *argument) {
+    static uint8_t sets[SUBSET_ROWS][(SUBSET_SENDERS / PSC_SUBSET_TERMS + 3) / 4 * 4];
+    (void)argument;
+    for (size_t i = 0; i < sizeof sets; i++) {
+        const size_t group = i % sizeof *sets;
+        if (group < SUBSET_SENDERS / PSC_SUBSET_TERMS)
+            sets[i / sizeof *sets][group] = (i * 2654435761u >> 13) % 16;
+    }
+    const psc_subsets s = {own->rows, SUBSET_STRIDE, *sets, sizeof *sets, own->pool, SUBSET_STRIDE,
+        SUBSET_SENDERS, SUBSET_ROWS, SUBSET_WIDTH};
+    kernels->subset_sums(&s);
+}
+static void bench_subset_sums(const char *label) {
+    measure(label, "48 rows of 100 of 200 terms", run_subset_sums, NULL,
+        (double)SUBSET_ROWS * SUBSET_SENDERS / 2 * SUBSET_WIDTH, FLOPS);
+}
+
 ROW_BENCH(
     count_columns, kernels->count_columns((int32_t *)(void *)doubles, 512, a, 512, 8, 512, b, 10))
 ROW_BENCH(bin_columns,

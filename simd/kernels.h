@@ -91,6 +91,21 @@ typedef struct psc_attention {
     float scale;
 } psc_attention;
 
+/* Sums of subsets: y[r][i] = the chain of additions from +0 over ascending groups g of the sum, over
+ * ascending j, of the terms[4g + j][i] whose bit j is in sets[r][g]. A term in no set of a row does not
+ * reach it. */
+#define PSC_SUBSET_TERMS 4 /* of a group */
+typedef struct psc_subsets {
+    float *y; /* [rows, n], row stride ldy; overlaps nothing */
+    size_t ldy;
+    const uint8_t *sets; /* [rows, groups], row stride ld_sets; only the low four bits are set, those of
+                            terms past n_terms are 0, and so are the bytes up to a multiple of four */
+    size_t ld_sets;
+    const float *terms; /* [n_terms, n], row stride ld_terms */
+    size_t ld_terms, n_terms;
+    size_t rows, n;
+} psc_subsets;
+
 #define PSC_KERNEL(name, arguments) typedef void(*psc_##name##_fn) arguments;
 #include "kernels.def"
 #undef PSC_KERNEL

@@ -1,5 +1,6 @@
 /* The kernels of attention's edges against long double: dots of cancelling rows, norms of vectors near
- * a Gram matrix's kernel, sums over weights with zeros, ties with the bound, one dominating edge. */
+ * a Gram matrix's kernel, sums over weights with zeros, ties with the bound, one dominating edge; sums of
+ * subsets, few and many, of which an infinite term is left out. */
 #include "kernel_test.h"
 
 enum { SIZE = 80, KEYS = 32, N = 333 };
@@ -94,6 +95,38 @@ Test(kernel_edges, sums) {
             cr_assert_eq(sums[2], (double)edges);
             cr_assert(fabsl((long double)sums[0] - want) <= size * (N / 16 + 5) * 0x1p-53L);
             cr_assert(fabsl((long double)sums[1] - size) <= size * (N / 16 + 5) * 0x1p-53L);
+        }
+    }
+}
+
+Test(kernel_edges, subsets) {
+    enum { TERMS = 41, ROWS = 20, WIDTH = 70, GROUPS = 12 };
+    static float terms[TERMS][WIDTH], sums[ROWS][WIDTH];
+    for (int share = 1; share < 16; share += 7) {
+        uint8_t sets[ROWS][GROUPS] = {{0}};
+        for (size_t t = 0; t < TERMS; t++)
+            for (size_t i = 0; i < WIDTH; i++)
+                terms[t][i] = t == 17 ? INFINITY : random_value(FILL_NORMAL);
+        for (size_t r = 0; r < ROWS; r++)
+            for (size_t t = 0; t < TERMS; t++)
+                if (t != 17 && random_below(16) < (uint32_t)share)
+                    sets[r][t / 4] |= (uint8_t)(1u << (t % 4));
+        for (int isa = 0; isa < PSC_ISA_COUNT; isa++) {
+            const psc_kernels *k = psc_kernels_for((psc_isa)isa);
+            if (!k) continue;
+            k->subset_sums(&(psc_subsets){
+                *sums, WIDTH, *sets, GROUPS, *terms, WIDTH, TERMS, ROWS, WIDTH});
+            for (size_t i = 0; i < ROWS * WIDTH; i++) {
+                const size_t r = i / WIDTH;
+                long double want = 0.0L, size = 0.0L;
+                for (size_t t = 0; t < TERMS; t++) {
+                    if (!(sets[r][t / 4] >> t % 4 & 1)) continue;
+                    want += (long double)terms[t][i % WIDTH];
+                    size += fabsl((long double)terms[t][i % WIDTH]);
+                }
+                cr_assert(fabsl((long double)sums[r][i % WIDTH] - want) <= size * 16 * 0x1p-24L,
+                    "%s, share %d, row %zu", k->isa_name, share, r);
+            }
         }
     }
 }

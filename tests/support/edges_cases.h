@@ -1,4 +1,4 @@
-/* The cases of the kernels of attention's edges; included after the macros of the kernel tests.
+/* The cases of the kernels of attention's edges and of edges between components; included after the macros of the kernel tests.
  * Private to test_kernels.c.
  * Threads: one test at a time.
  * Ownership: a case frees what it allocates. */
@@ -79,5 +79,42 @@ static void run_edge_sums(const psc_kernels *k, const row_run *r) {
     free(a);
 }
 ROW_CASE(edge_sums, .n_in = 3, .n_out = 2)
+
+/* share of 16: how many terms a row's sets name. The padding between rows stays. */
+static void check_subsets(const psc_kernels *ref, const psc_kernels *isa, size_t n, size_t rows,
+    size_t n_terms, uint32_t share, fill kind) {
+    const size_t ldy = n + random_below(20), ld_terms = n + random_below(20);
+    const size_t ld_sets = (n_terms + 15) / 16 * 4 + random_below(3);
+    floats terms = make_random(n_terms * ld_terms + 1, random_below(8), kind);
+    floats expected = make_output(rows * ldy + 1, 0), got = make_output(rows * ldy + 1, 0);
+    uint8_t *sets = calloc(rows * ld_sets + 1, 1);
+    cr_assert_not_null(sets);
+    for (size_t r = 0; r < rows; r++)
+        for (size_t t = 0; t < n_terms; t++)
+            if (random_below(16) < share)
+                sets[r * ld_sets + t / 4] |= (uint8_t)(1u << (t % 4));
+    psc_subsets s = {expected.data, ldy, sets, ld_sets, terms.data, ld_terms, n_terms, rows, n};
+    ref->subset_sums(&s);
+    s.y = got.data;
+    isa->subset_sums(&s);
+    expect_same(&expected, &got, "subset_sums", n);
+    free(sets);
+    drop(&terms);
+    drop(&expected);
+    drop(&got);
+}
+
+static void case_subset_sums(const psc_kernels *ref, const psc_kernels *isa) {
+    static const size_t sizes[] = {1, 3, 7, 8, 15, 16, 17, 63, 64, 65, 100, 128, 200, 768};
+    static const size_t terms[] = {1, 2, 4, 5, 15, 16, 17, 40, 1100};
+    static const uint32_t shares[] = {0, 1, 8, 16};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (size_t t = 0; t < sizeof terms / sizeof *terms; t++)
+            for (int kind = 0; kind < FILL_COUNT; kind++) {
+                if (terms[t] > 100 && sizes[i] > 100) continue;
+                check_subsets(ref, isa, sizes[i], random_below(30), terms[t],
+                    shares[random_below(4)], (fill)kind);
+            }
+}
 
 #endif
