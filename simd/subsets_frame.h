@@ -75,21 +75,22 @@ ALWAYS_INLINE void fill_table(float *table, const subset_columns *c, size_t grou
 /* y of every row += its entries of the tables. */
 ALWAYS_INLINE void add_entries(const subset_columns *c, const float *tables, size_t group,
     const int registers, const bool whole) {
-    const psc_subsets *s = c->s;
-    for (size_t r = 0; r < s->rows; r++) {
-        const uint8_t *sets = s->sets + r * s->ld_sets + group;
-        float *y = s->y + r * s->ldy;
+    const size_t ld_sets = c->s->ld_sets, ldy = c->s->ldy; /* a store might change *c */
+    const uint8_t *sets = c->s->sets + group;
+    const subset_columns own = *c;
+    float *y = c->s->y;
+    for (size_t rows = c->s->rows; rows > 0; rows--, sets += ld_sets, y += ldy) {
         vec sums[COLUMN_REGISTERS];
         UNROLL for (int v = 0; v < registers; v++) {
-            sums[v] = group ? column_load(c, y, v, whole) : vec_zero();
+            sums[v] = group ? column_load(&own, y, v, whole) : vec_zero();
         }
-        UNROLL for (int b = 0; b < BLOCK; b++) {
-            const float *entry = tables + (b * ENTRIES + (sets[b] & 15)) * registers * VEC;
+        UNROLL for (size_t b = 0; b < BLOCK; b++) {
+            const float *entry = tables + (b * ENTRIES + sets[b]) * (size_t)registers * VEC;
             UNROLL for (int v = 0; v < registers; v++) {
                 sums[v] = vec_add(sums[v], vec_load(entry + v * VEC));
             }
         }
-        UNROLL for (int v = 0; v < registers; v++) column_store(c, y, v, sums[v], whole);
+        UNROLL for (int v = 0; v < registers; v++) column_store(&own, y, v, sums[v], whole);
     }
 }
 
@@ -165,7 +166,7 @@ void PSC_NAME(subset_sums)(const psc_subsets *s) {
             memcpy(&bits, s->sets + r * s->ld_sets + g, least(8, groups - g));
             terms += (size_t)__builtin_popcountll(bits);
         }
-    if (terms < groups * (s->rows + 11)) {
+    if (4 * terms < groups * (s->rows + 11)) {
         sum_by_lists(s, groups);
         return;
     }

@@ -65,18 +65,18 @@ typedef struct psc_edge_pass {
         *apart; /* [L + 1] whether a receiver of the layer (at last: the logits) has a patch */
     const bool
         *listed; /* [1 + L] whether a sum has a term of the embedding, of the layer's senders */
-    float *differences; /* [n_rows, senders, N] the other run's writes minus this pass's */
-    float *inputs;      /* [rows_together, 3H, N] what the heads of a layer read */
+    /* of each sequence, [receivers]: PSC_EDGE_OTHER and PSC_EDGE_SUM; and [receivers, ld_sets], which
+     * senders' differences its sum takes, as psc_subsets has it */
+    const uint8_t *reads, *sets;
+    size_t ld_sets;
+    size_t ld;          /* floats from one sender or receiver to the next: N and a cache line */
+    float *differences; /* [n_rows, senders, ld] the other run's writes minus this pass's */
+    float *inputs;      /* [rows_together, 3H + 1, ld] what receivers of a layer read */
     int32_t rows_together;
 } psc_edge_pass;
 
-/* Whether the senders that a receiver's sum names are the patched ones, which are at most half of
- * its n; otherwise it names the others. */
-static inline bool psc_edge_sums_patched(const uint8_t *patched, int32_t n) {
-    int32_t count = 0;
-    for (int32_t u = 0; u < n; u++) count += patched[u] != 0;
-    return 2 * count <= n;
-}
+/* What a receiver reads: the pass's own residual or the other run's, with or without a sum. */
+enum { PSC_EDGE_OTHER = 1, PSC_EDGE_SUM = 2 };
 
 /* The start of a pass and the sink of its logits. Zeroed: from the embedding, without a sink. */
 typedef struct psc_pass {

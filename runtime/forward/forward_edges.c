@@ -1,13 +1,13 @@
 /* A pass in which each receiver reads a sum of its own (psc_edges.h). With d_u = o_u - c_u, the
- * other
- * run's write of sender u minus this pass's, and R the residual at the receiver:
+ * other run's write of sender u minus this pass's, and R the residual at the receiver:
  *
  *   d of layer l's heads [rows, H, N] = W_O's block products of (z' - z);  of its MLP: mlp' - mlp
- *   input [rows, 3H, N] = LN1(R_c + sum d)  or  LN1(R_o - sum d),  the terms ascending
+ *   input [rows, 3H, N] = LN1(R_c + sum d)  or  LN1(R_o - sum d),  the sum as subset_sums has it
  *   q, k, v of a head: its rows of W_Q, W_K, W_V times its own input
  *
- * The sum is taken first and added to R at last, one rounding each. A head's products and LayerNorm
- * are those of the forward pass, so a receiver whose input is R has its bits. */
+ * The sum is taken first and meets R at last. A head's products and LayerNorm are those of the
+ * forward pass, so a receiver whose input is R has its bits. Receivers that read the same senders
+ * are summed together at each row, so that the row's differences come from memory once a layer. */
 #include "forward_inside.h"
 
 #include <string.h>
@@ -62,7 +62,7 @@ static void take_write(psc_forward *f, int32_t layer, bool mlp, const float *own
     const psc_edge_pass *e = f->pass->edges;
     const size_t sender = layer < 0 ? 0 : (size_t)psc_edge_senders(&e->shape, layer) + f->heads;
     difference_job job = {
-        f, e->differences + sender * f->n, senders(f) * f->n, layer, mlp, own, f->ld_n};
+        f, e->differences + sender * e->ld, senders(f) * e->ld, layer, mlp, own, f->ld_n};
     psc_team_for(f->team, f->n_rows, subtract_rows, &job);
 }
 
@@ -72,9 +72,9 @@ static void take_heads(psc_forward *f, int32_t layer, const float *own) {
     psc_team_for(f->team, f->n_rows, subtract_rows, &job);
     psc_job product = psc_forward_job(f, &f->model->layers[layer].matrix[PSC_W_O], NULL, f->ld_n,
         f->q, f->ld_n, (size_t)f->n_rows);
-    product.m.blocks = e->differences + (size_t)psc_edge_senders(&e->shape, layer) * f->n;
-    product.m.ld_block = f->n;
-    product.m.ld_row = senders(f) * f->n;
+    product.m.blocks = e->differences + (size_t)psc_edge_senders(&e->shape, layer) * e->ld;
+    product.m.ld_block = e->ld;
+    product.m.ld_row = senders(f) * e->ld;
     psc_forward_run(f, &product, 1);
 }
 
@@ -99,14 +99,15 @@ void psc_forward_edges_take_mlp(psc_forward *f) {
 
 /* --- inputs ----------------------------------------------------------------------------------- */
 
-/* The inputs of n receivers at each row: y [row, ld_row], a receiver's ld_receiver floats on. */
+/* The inputs of n receivers, which read the same senders, at each row. */
 typedef struct input_job {
     const psc_forward *f;
     int32_t first, n; /* receivers */
     size_t begin;     /* row of y's first */
-    float *y;
-    size_t ld_row, ld_receiver;
-    const psc_layer_norm *ln; /* null: x itself */
+    float *y;         /* [rows, n, ld] */
+    size_t ld_row;
+    const psc_layer_norm *ln;  /* null: the input itself */
+    const psc_layer_norm *ln2; /* null, or that of the last receiver, whose input goes to f->y2 */
 } input_job;
 
 /* The other run's residual where a receiver reads it, [N]. */
@@ -119,61 +120,71 @@ static const float *other_residual(
     return rows + (size_t)row * n;
 }
 
-/* y = the sum of the terms d_u, [n, N], that patched selects, ascending; false: there is none. */
-static bool sum_terms(const psc_forward *f, float *y, const float *d, const uint8_t *patched,
-    int32_t n, bool sums_patched) {
-    const float *waiting = NULL; /* a term that the next one joins: (y + a) + b in one kernel */
+/* y [n, ld] = the receivers' sums of differences at row r, if one of them has terms. */
+static void sum_differences(const input_job *job, float *y, size_t r, const uint8_t *reads) {
+    const psc_forward *f = job->f;
+    const psc_edge_pass *e = f->pass->edges;
+    const size_t receivers = (size_t)psc_edge_receivers(&e->shape, e->shape.n_layers) + 1;
+    const size_t at = (size_t)f->rows[r].sequence * receivers + (size_t)job->first;
     bool any = false;
-    for (int32_t u = 0; u < n; u++) {
-        const float *term = d + (size_t)u * f->n;
-        if ((patched[u] != 0) != sums_patched) continue;
-        if (!any) {
-            memcpy(y, term, f->n * sizeof *y);
-            any = true;
-        } else if (waiting) {
-            f->kernels->add3(y, y, waiting, term, f->n);
-            waiting = NULL;
-        } else {
-            waiting = term;
-        }
-    }
-    if (waiting) f->kernels->add(y, y, waiting, f->n);
-    return any;
+    for (int32_t i = 0; i < job->n; i++) any = any || reads[i] & PSC_EDGE_SUM;
+    const psc_subsets s = {.y = y,
+        .ldy = e->ld,
+        .sets = e->sets + at * e->ld_sets,
+        .ld_sets = e->ld_sets,
+        .terms = e->differences + r * senders(f) * e->ld,
+        .ld_terms = e->ld,
+        .n_terms = (size_t)psc_edge_reads(&e->shape, job->first),
+        .rows = (size_t)job->n,
+        .n = f->n};
+    if (any) f->kernels->subset_sums(&s);
 }
 
-/* y = what a receiver reads at row r, before its LayerNorm. */
-static void sum_input(const psc_forward *f, float *y, int32_t receiver, size_t r) {
+/* y = what a receiver reads at row r, before its LayerNorm; y has the sum. */
+static void add_residual(
+    const psc_forward *f, float *y, int32_t receiver, size_t r, uint8_t reads) {
     const psc_edge_pass *e = f->pass->edges;
     const psc_edges *edges = e->edges[f->rows[r].sequence];
-    const float *own = f->x + r * f->ld_n, *d = e->differences + r * senders(f) * f->n;
-    const int32_t n = psc_edge_reads(&e->shape, receiver);
-    const uint8_t *patched = edges->patched + psc_edge_first(&e->shape, receiver);
-    const bool sums_patched = e->other_row[r] < 0 || psc_edge_sums_patched(patched, n);
-    const float *base =
-        sums_patched ? own : other_residual(e, edges, receiver, e->other_row[r], f->n);
-    if (e->other_row[r] < 0 || !sum_terms(f, y, d, patched, n, sums_patched))
+    const float *base = f->x + r * f->ld_n;
+    if (reads & PSC_EDGE_OTHER)
+        base = other_residual(e, edges, receiver, e->other_row[r], f->n);
+    if (!(reads & PSC_EDGE_SUM))
         memcpy(y, base, f->n * sizeof *y);
-    else if (sums_patched)
-        f->kernels->add(y, base, y, f->n);
-    else
+    else if (reads & PSC_EDGE_OTHER)
         for (size_t i = 0; i < f->n; i++) y[i] = base[i] - y[i];
+    else
+        f->kernels->add(y, base, y, f->n);
+}
+
+static void normalize(const psc_forward *f, float *to, float *x, const psc_layer_norm *ln) {
+    float mean, scale;
+    f->kernels->ln_stats(&mean, &scale, x, f->n, f->model->config.layer_norm_eps);
+    f->kernels->ln_normalize(x, x, f->n, mean, scale);
+    f->kernels->ln_affine(to, x, ln->gamma, ln->beta, f->n);
 }
 
 static void sum_rows(int64_t begin, int64_t end, int thread, void *payload) {
     (void)thread;
     const input_job *job = payload;
     const psc_forward *f = job->f;
-    const psc_kernels *k = f->kernels;
-    for (int64_t r = begin; r < end; r++)
-        for (int32_t i = 0; i < job->n; i++) {
-            float *y = job->y + (size_t)r * job->ld_row + (size_t)i * job->ld_receiver;
-            float mean, scale;
-            sum_input(f, y, job->first + i, job->begin + (size_t)r);
-            if (!job->ln) continue;
-            k->ln_stats(&mean, &scale, y, f->n, f->model->config.layer_norm_eps);
-            k->ln_normalize(y, y, f->n, mean, scale);
-            k->ln_affine(y, y, job->ln->gamma, job->ln->beta, f->n);
+    const psc_edge_pass *e = f->pass->edges;
+    const size_t receivers = (size_t)psc_edge_receivers(&e->shape, e->shape.n_layers) + 1;
+    for (int64_t k = begin; k < end; k++) {
+        const size_t r = job->begin + (size_t)k;
+        const bool same = e->other_row[r] < 0; /* as the other run: nothing is patched */
+        const uint8_t *reads =
+            e->reads + (size_t)f->rows[r].sequence * receivers + (size_t)job->first;
+        float *y = job->y + (size_t)k * job->ld_row;
+        if (!same) sum_differences(job, y, r, reads);
+        for (int32_t i = 0; i < job->n; i++, y += e->ld) {
+            const bool last = i + 1 == job->n && job->ln2;
+            add_residual(f, y, job->first + i, r, same ? 0 : reads[i]);
+            if (last)
+                normalize(f, f->y2 + r * f->ld_n, y, job->ln2);
+            else if (job->ln)
+                normalize(f, y, y, job->ln);
         }
+    }
 }
 
 /* --- q, k and v ------------------------------------------------------------------------------- */
@@ -190,6 +201,7 @@ static void head_task(int64_t task, int thread, void *payload) {
     const head_job *job = payload;
     psc_forward *f = job->f;
     const size_t receivers = 3 * f->heads, receiver = (size_t)task % receivers;
+    const size_t ld = f->pass->edges->ld, ld_row = (receivers + 1) * ld;
     const size_t at = (size_t)task / receivers * job->height, role = receiver / f->heads;
     const size_t first = receiver % f->heads * f->d_head, panel = first / PSC_LANES;
     const size_t skipped = panel * PSC_LANES, ld_scratch = psc_padded(f->d_head) + PSC_LANES;
@@ -198,7 +210,7 @@ static void head_task(int64_t task, int thread, void *payload) {
     float *to[3] = {f->q, f->k, f->v}, *y = to[role] + (job->begin + at) * f->ld_n + first;
     float *scratch = f->scratch + (size_t)thread * f->scratch_floats;
     psc_job one = psc_forward_job(f, w, whole ? y : scratch, whole ? f->ld_n : ld_scratch,
-        f->pass->edges->inputs + (at * receivers + receiver) * f->n, receivers * f->n,
+        f->pass->edges->inputs + at * ld_row + receiver * ld, ld_row,
         job->n - at < job->height ? job->n - at : job->height);
     one.m.room = psc_forward_room(f, thread);
     one.m.w = (const char *)w->panels + skipped * w->k * psc_dtype_size(w->dtype);
@@ -212,9 +224,16 @@ static void head_task(int64_t task, int thread, void *payload) {
 
 void psc_forward_edges_heads(psc_forward *f) {
     const psc_edge_pass *e = f->pass->edges;
+    const psc_layer *layer = &f->model->layers[f->layer];
     const size_t receivers = 3 * f->heads;
-    input_job inputs = {f, psc_edge_receivers(&e->shape, f->layer), (int32_t)receivers, 0,
-        e->inputs, receivers * f->n, f->n, &f->model->layers[f->layer].ln1};
+    const bool parallel = e->shape.parallel_residual;
+    input_job inputs = {.f = f,
+        .first = psc_edge_receivers(&e->shape, f->layer),
+        .n = (int32_t)receivers + parallel,
+        .y = e->inputs,
+        .ld_row = (receivers + 1) * e->ld,
+        .ln = &layer->ln1,
+        .ln2 = parallel ? &layer->ln2 : NULL};
     head_job heads = {
         .f = f, .height = f->d_head % PSC_LANES == 0 ? HEAD_ROWS : PSC_ATTENTION_TILE};
     for (; heads.begin < (size_t)f->n_rows; heads.begin += heads.n) {
@@ -227,20 +246,25 @@ void psc_forward_edges_heads(psc_forward *f) {
     }
 }
 
+/* One receiver's inputs of all rows, as rows of y. */
+static void sum_one(psc_forward *f, int32_t receiver, const psc_layer_norm *ln) {
+    input_job job = {
+        .f = f, .first = receiver, .n = 1, .y = f->y2, .ld_row = f->ld_n, .ln = ln};
+    psc_team_for(f->team, f->n_rows, sum_rows, &job);
+}
+
 void psc_forward_edges_mlp(psc_forward *f) {
     const psc_edge_shape *shape = &f->pass->edges->shape;
-    input_job job = {f, psc_edge_receivers(shape, f->layer) + 3 * shape->n_heads, 1, 0, f->y2,
-        f->ld_n, f->n, &f->model->layers[f->layer].ln2};
-    psc_team_for(f->team, f->n_rows, sum_rows, &job);
+    if (shape->parallel_residual) return; /* summed with the heads */
+    sum_one(f, psc_edge_receivers(shape, f->layer) + 3 * shape->n_heads,
+        &f->model->layers[f->layer].ln2);
 }
 
 void psc_forward_edges_logits(psc_forward *f) {
     const psc_edge_pass *e = f->pass->edges;
-    input_job job = {
-        f, psc_edge_receivers(&e->shape, e->shape.n_layers), 1, 0, f->y2, f->ld_n, f->n, NULL};
     if (!e->apart[e->shape.n_layers]) return;
     psc_forward_settle(f);
-    psc_team_for(f->team, f->n_rows, sum_rows, &job);
+    sum_one(f, psc_edge_receivers(&e->shape, e->shape.n_layers), NULL);
     for (size_t r = 0; r < (size_t)f->n_rows; r++)
         memcpy(f->x + r * f->ld_n, f->y2 + r * f->ld_n, f->n * sizeof *f->x);
 }

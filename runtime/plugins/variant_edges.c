@@ -1,10 +1,11 @@
 /* Variants with edges (psc_edges.h): checked against the run, and the buffers of a pass of theirs.
  *
- *   differences [rows of the batch, senders, N] + inputs [INPUT_ROWS, 3H, N]
+ *   inputs [INPUT_ROWS, 3H + 1, ld] + differences [rows of the batch, senders, ld]
+ *   + sets [variants, receivers, ld_sets] + reads [variants, receivers];  ld = N and a cache line
  *
- * A variant begins at the first layer with a patched receiver if the run's own writes are given,
- * else
- * at layer 0. */
+ * Sums of many receivers read a few columns of each sender; with strides of 4 KiB these would share
+ * few sets of the caches. A variant begins at the first layer with a patched receiver if the run's
+ * own writes are given, else at layer 0. */
 #include "variants.h"
 
 #include <string.h>
@@ -85,11 +86,25 @@ void psc_edge_buffers_free(psc_edge_buffers *b) {
     *b = (psc_edge_buffers){0};
 }
 
+/* Floats from a sender or receiver to the next. */
+static size_t stride_of(const psc_session *s) {
+    return (size_t)s->model->info.d_model + PSC_LANES;
+}
+
 /* Bytes of a row's differences. */
 static uint64_t row_bytes(const psc_session *s) {
     const psc_edge_shape shape = shape_of(s);
-    return (uint64_t)psc_edge_senders(&shape, shape.n_layers) * (uint64_t)s->model->info.d_model *
-           sizeof(float);
+    return (uint64_t)psc_edge_senders(&shape, shape.n_layers) * stride_of(s) * sizeof(float);
+}
+
+/* Bytes of a receiver's sets. */
+static size_t set_bytes(const psc_edge_shape *shape) {
+    const size_t block = 4 * PSC_SUBSET_TERMS;
+    return ((size_t)psc_edge_senders(shape, shape->n_layers) + block - 1) / block * 4;
+}
+
+static size_t receivers_of(const psc_edge_shape *shape) {
+    return (size_t)psc_edge_receivers(shape, shape->n_layers) + 1;
 }
 
 int32_t psc_edge_rows_together(const psc_session *s) {
@@ -97,30 +112,35 @@ int32_t psc_edge_rows_together(const psc_session *s) {
     return rows < INT32_MAX ? (int32_t)rows : INT32_MAX;
 }
 
-static psc_status open_memory(
-    psc_edge_buffers *b, const psc_session *s, int32_t n_rows, psc_error *error) {
-    const psc_model_info *info = &s->model->info;
-    const uint64_t inputs = (uint64_t)INPUT_ROWS * 3 * (uint64_t)info->n_heads *
-                            (uint64_t)info->d_model * sizeof(float);
-    const uint64_t bytes = (uint64_t)n_rows * row_bytes(s) + inputs;
+static psc_status open_memory(psc_edge_buffers *b, const psc_session *s,
+    const psc_variant_batch *batch, psc_error *error) {
+    const psc_edge_shape shape = shape_of(s);
+    const uint64_t inputs =
+        (uint64_t)INPUT_ROWS * (3 * (uint64_t)shape.n_heads + 1) * stride_of(s) * sizeof(float);
+    const uint64_t differences = (uint64_t)batch->n_rows * row_bytes(s);
+    const uint64_t receivers = (uint64_t)batch->n_slots * receivers_of(&shape);
+    const uint64_t bytes = inputs + differences + receivers * (set_bytes(&shape) + 1);
     const uint64_t cap = s->options.retained_cap, used = s->retained_bytes;
-    if (b->bytes >= bytes) return PSC_OK;
-    if (used > cap || bytes > cap - used)
-        return psc_fail(error, PSC_ERROR_MEMORY,
-            "patched edges of %d rows need %llu bytes; %llu are already retained and the cap "
-            "(retained_cap) is %llu",
-            (int)n_rows, (unsigned long long)bytes, (unsigned long long)used,
-            (unsigned long long)cap);
-    psc_aligned_free(b->memory);
-    b->bytes = 0;
-    b->memory = psc_aligned_alloc(bytes);
-    if (!b->memory)
-        return psc_fail(error, PSC_ERROR_MEMORY,
-            "not enough memory for the edges of %d rows (%llu bytes)", (int)n_rows,
-            (unsigned long long)bytes);
-    b->bytes = bytes;
+    if (b->bytes < bytes) {
+        if (used > cap || bytes > cap - used)
+            return psc_fail(error, PSC_ERROR_MEMORY,
+                "patched edges of %d rows need %llu bytes; %llu are already retained and the cap "
+                "(retained_cap) is %llu",
+                (int)batch->n_rows, (unsigned long long)bytes, (unsigned long long)used,
+                (unsigned long long)cap);
+        psc_aligned_free(b->memory);
+        b->bytes = 0;
+        b->memory = psc_aligned_alloc(bytes);
+        if (!b->memory)
+            return psc_fail(error, PSC_ERROR_MEMORY,
+                "not enough memory for the edges of %d rows (%llu bytes)", (int)batch->n_rows,
+                (unsigned long long)bytes);
+        b->bytes = bytes;
+    }
     b->inputs = b->memory;
-    b->differences = b->memory + inputs / sizeof(float);
+    b->differences = b->inputs + inputs / sizeof(float);
+    b->sets = (uint8_t *)(b->differences + differences / sizeof(float));
+    b->reads = b->sets + receivers * set_bytes(&shape);
     return PSC_OK;
 }
 
@@ -140,27 +160,48 @@ static psc_status open_marks(
     return PSC_OK;
 }
 
-/* Marks what the receivers of a layer (n_layers: the logits) read. */
-static void mark_layer(
-    psc_edge_buffers *b, const psc_edge_shape *shape, const uint8_t *patched, int32_t layer) {
+/* Fills the sets [ld_sets] of a receiver that reads n senders, of which `patched` are; returns what
+ * it reads. The sum names the patched senders if these are at most half, else the others. */
+static uint8_t fill_sets(uint8_t *sets, size_t ld_sets, const uint8_t *patched, int32_t n) {
+    int32_t count = 0;
+    for (int32_t u = 0; u < n; u++) count += patched[u] != 0;
+    const bool others = 2 * count > n;
+    memset(sets, 0, ld_sets);
+    for (int32_t u = 0; u < n; u++)
+        if ((patched[u] != 0) != others)
+            sets[u / PSC_SUBSET_TERMS] |= (uint8_t)(1u << (u % PSC_SUBSET_TERMS));
+    return (uint8_t)((others ? PSC_EDGE_OTHER : 0) |
+                     (count > 0 && count < n ? PSC_EDGE_SUM : 0));
+}
+
+/* Marks the layers of the senders that a sum of n senders names. */
+static void list_senders(
+    psc_edge_buffers *b, const psc_edge_shape *shape, const uint8_t *sets, int32_t n) {
+    for (int32_t u = 0; u < n; u++)
+        if (sets[u / PSC_SUBSET_TERMS] >> u % PSC_SUBSET_TERMS & 1)
+            b->listed[u == 0 ? 0 : 1 + (u - 1) / (shape->n_heads + 1)] = true;
+}
+
+/* Marks what the receivers of a layer (n_layers: the logits) read in a batch's slot. */
+static void mark_layer(psc_edge_buffers *b, const psc_edge_shape *shape, int32_t slot,
+    const uint8_t *patched, int32_t layer) {
+    const size_t ld_sets = set_bytes(shape);
     const int32_t first = psc_edge_receivers(shape, layer);
     const int32_t end = layer < shape->n_layers ? psc_edge_receivers(shape, layer + 1) : first + 1;
     for (int32_t r = first; r < end; r++) {
-        const uint8_t *of = patched + psc_edge_first(shape, r);
+        const size_t at = (size_t)slot * receivers_of(shape) + (size_t)r;
         const int32_t n = psc_edge_reads(shape, r);
-        const bool sums_patched = psc_edge_sums_patched(of, n);
-        for (int32_t u = 0; u < n; u++) {
-            if (of[u]) b->apart[layer] = true;
-            if ((of[u] != 0) == sums_patched)
-                b->listed[u == 0 ? 0 : 1 + (u - 1) / (shape->n_heads + 1)] = true;
-        }
+        uint8_t *sets = b->sets + at * ld_sets;
+        b->reads[at] = fill_sets(sets, ld_sets, patched + psc_edge_first(shape, r), n);
+        if (b->reads[at]) b->apart[layer] = true;
+        list_senders(b, shape, sets, n);
     }
 }
 
 psc_status psc_edge_buffers_fill(psc_edge_buffers *b, const psc_session *s,
     const psc_variant_batch *batch, int32_t most_rows, psc_edge_pass *out, psc_error *error) {
     const psc_edge_shape shape = shape_of(s);
-    psc_status status = open_memory(b, s, batch->n_rows, error);
+    psc_status status = open_memory(b, s, batch, error);
     if (status == PSC_OK) status = open_marks(b, shape.n_layers, most_rows, error);
     if (status != PSC_OK) return status;
     memset(b->apart, 0, 2 * ((size_t)shape.n_layers + 1) * sizeof *b->apart);
@@ -172,7 +213,7 @@ psc_status psc_edge_buffers_fill(psc_edge_buffers *b, const psc_session *s,
             b->other_row[r] = e->other_row ? e->other_row[k] : s->rows[slot->row_begin + k].index;
         }
         for (int32_t l = batch->first_layer; l <= shape.n_layers; l++)
-            mark_layer(b, &shape, e->patched, l);
+            mark_layer(b, &shape, i, e->patched, l);
     }
     *out = (psc_edge_pass){.shape = shape,
         .edges = b->edges,
@@ -180,6 +221,10 @@ psc_status psc_edge_buffers_fill(psc_edge_buffers *b, const psc_session *s,
         .own_row = b->own_row,
         .apart = b->apart,
         .listed = b->listed,
+        .reads = b->reads,
+        .sets = b->sets,
+        .ld_sets = set_bytes(&shape),
+        .ld = stride_of(s),
         .differences = b->differences,
         .inputs = b->inputs,
         .rows_together = INPUT_ROWS};

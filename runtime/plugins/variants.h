@@ -62,6 +62,7 @@ psc_status psc_variant_subscribe(psc_registry *registry, psc_context *context,
 /* What the passes of variants with edges need; zeroed: nothing yet. */
 typedef struct psc_edge_buffers {
     float *memory, *inputs, *differences;
+    uint8_t *sets, *reads;
     uint64_t bytes;
     void *marks;
     const psc_edges **edges;
