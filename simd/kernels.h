@@ -98,7 +98,8 @@ typedef struct psc_attention {
 typedef struct psc_subsets {
     float *y; /* [rows, n], row stride ldy; overlaps nothing */
     size_t ldy;
-    const uint8_t *sets; /* [rows, groups], row stride ld_sets; only the low four bits are set, those of
+    const uint8_t
+        *sets; /* [rows, groups], row stride ld_sets; only the low four bits are set, those of
                             terms past n_terms are 0, and so are the bytes up to a multiple of four */
     size_t ld_sets;
     const float *terms; /* [n_terms, n], row stride ld_terms */

@@ -48,8 +48,8 @@ ALWAYS_INLINE void column_store(
 /* --- many terms ------------------------------------------------------------------------------ */
 
 /* A group's sums. Prefetches the terms that its table takes next. */
-ALWAYS_INLINE void fill_table(float *table, const subset_columns *c, size_t group,
-    const int registers, const bool whole) {
+ALWAYS_INLINE void fill_table(
+    float *table, const subset_columns *c, size_t group, const int registers, const bool whole) {
     const psc_subsets *s = c->s;
     const size_t first = group * PSC_SUBSET_TERMS, next = first + BLOCK * PSC_SUBSET_TERMS;
     for (size_t j = next; j < least(next + PSC_SUBSET_TERMS, s->n_terms); j++)
@@ -98,8 +98,8 @@ ALWAYS_INLINE void sum_by_tables(const subset_columns *c, const int registers, c
     _Alignas(64) float tables[BLOCK * ENTRIES * COLUMNS];
     for (size_t group = 0; group * PSC_SUBSET_TERMS < c->s->n_terms; group += BLOCK) {
         for (size_t b = 0; b < BLOCK; b++)
-            fill_table(tables + b * ENTRIES * (size_t)registers * VEC, c, group + b, registers,
-                whole);
+            fill_table(
+                tables + b * ENTRIES * (size_t)registers * VEC, c, group + b, registers, whole);
         add_entries(c, tables, group, registers, whole);
     }
 }
@@ -131,8 +131,7 @@ ALWAYS_INLINE void add_listed(const subset_columns *c, float *y, const uint32_t 
     UNROLL for (int v = 0; v < registers; v++) column_store(c, y, v, sums[v], whole);
 }
 
-static void sum_listed(
-    const psc_subsets *s, float *y, const uint32_t *list, size_t n, bool first) {
+static void sum_listed(const psc_subsets *s, float *y, const uint32_t *list, size_t n, bool first) {
     subset_columns c = {s, 0, s->n};
     for (; c.left >= COLUMNS; c.first += COLUMNS, c.left -= COLUMNS)
         add_listed(&c, y, list, n, first, COLUMN_REGISTERS, true);

@@ -146,8 +146,7 @@ static void add_residual(
     const psc_edge_pass *e = f->pass->edges;
     const psc_edges *edges = e->edges[f->rows[r].sequence];
     const float *base = f->x + r * f->ld_n;
-    if (reads & PSC_EDGE_OTHER)
-        base = other_residual(e, edges, receiver, e->other_row[r], f->n);
+    if (reads & PSC_EDGE_OTHER) base = other_residual(e, edges, receiver, e->other_row[r], f->n);
     if (!(reads & PSC_EDGE_SUM))
         memcpy(y, base, f->n * sizeof *y);
     else if (reads & PSC_EDGE_OTHER)
@@ -248,8 +247,7 @@ void psc_forward_edges_heads(psc_forward *f) {
 
 /* One receiver's inputs of all rows, as rows of y. */
 static void sum_one(psc_forward *f, int32_t receiver, const psc_layer_norm *ln) {
-    input_job job = {
-        .f = f, .first = receiver, .n = 1, .y = f->y2, .ld_row = f->ld_n, .ln = ln};
+    input_job job = {.f = f, .first = receiver, .n = 1, .y = f->y2, .ld_row = f->ld_n, .ln = ln};
     psc_team_for(f->team, f->n_rows, sum_rows, &job);
 }
 

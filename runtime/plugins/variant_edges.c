@@ -112,8 +112,8 @@ int32_t psc_edge_rows_together(const psc_session *s) {
     return rows < INT32_MAX ? (int32_t)rows : INT32_MAX;
 }
 
-static psc_status open_memory(psc_edge_buffers *b, const psc_session *s,
-    const psc_variant_batch *batch, psc_error *error) {
+static psc_status open_memory(
+    psc_edge_buffers *b, const psc_session *s, const psc_variant_batch *batch, psc_error *error) {
     const psc_edge_shape shape = shape_of(s);
     const uint64_t inputs =
         (uint64_t)INPUT_ROWS * (3 * (uint64_t)shape.n_heads + 1) * stride_of(s) * sizeof(float);
@@ -170,8 +170,7 @@ static uint8_t fill_sets(uint8_t *sets, size_t ld_sets, const uint8_t *patched, 
     for (int32_t u = 0; u < n; u++)
         if ((patched[u] != 0) != others)
             sets[u / PSC_SUBSET_TERMS] |= (uint8_t)(1u << (u % PSC_SUBSET_TERMS));
-    return (uint8_t)((others ? PSC_EDGE_OTHER : 0) |
-                     (count > 0 && count < n ? PSC_EDGE_SUM : 0));
+    return (uint8_t)((others ? PSC_EDGE_OTHER : 0) | (count > 0 && count < n ? PSC_EDGE_SUM : 0));
 }
 
 /* Marks the layers of the senders that a sum of n senders names. */

@@ -114,8 +114,8 @@ Test(kernel_edges, subsets) {
         for (int isa = 0; isa < PSC_ISA_COUNT; isa++) {
             const psc_kernels *k = psc_kernels_for((psc_isa)isa);
             if (!k) continue;
-            k->subset_sums(&(psc_subsets){
-                *sums, WIDTH, *sets, GROUPS, *terms, WIDTH, TERMS, ROWS, WIDTH});
+            k->subset_sums(
+                &(psc_subsets){*sums, WIDTH, *sets, GROUPS, *terms, WIDTH, TERMS, ROWS, WIDTH});
             for (size_t i = 0; i < ROWS * WIDTH; i++) {
                 const size_t r = i / WIDTH;
                 long double want = 0.0L, size = 0.0L;

@@ -91,8 +91,7 @@ static void check_subsets(const psc_kernels *ref, const psc_kernels *isa, size_t
     cr_assert_not_null(sets);
     for (size_t r = 0; r < rows; r++)
         for (size_t t = 0; t < n_terms; t++)
-            if (random_below(16) < share)
-                sets[r * ld_sets + t / 4] |= (uint8_t)(1u << (t % 4));
+            if (random_below(16) < share) sets[r * ld_sets + t / 4] |= (uint8_t)(1u << (t % 4));
     psc_subsets s = {expected.data, ldy, sets, ld_sets, terms.data, ld_terms, n_terms, rows, n};
     ref->subset_sums(&s);
     s.y = got.data;
