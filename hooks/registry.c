@@ -258,6 +258,21 @@ bool psc_registry_wants(const psc_registry *registry, psc_point point, int32_t l
     return false;
 }
 
+int32_t psc_registry_first_row(
+    const psc_registry *registry, const psc_row *rows, int32_t n_rows, bool only_edits) {
+    for (int32_t p = 0; p < PSC_POINT_COUNT; p++)
+        for (size_t i = 0; i < registry->points[p].n; i++) {
+            const subscription *s = &registry->points[p].items[i];
+            if (is_muted(s) || (only_edits && !s->editor) || s->subscriber.passive ||
+                (!s->editor && s->filter.edited_only))
+                continue;
+            int32_t r = 0;
+            while (r < n_rows && !psc_filter_has_row(&s->filter, &rows[r])) r++;
+            n_rows = r;
+        }
+    return n_rows;
+}
+
 bool psc_registry_wants_layer(const psc_registry *registry, int32_t layer, bool late) {
     for (int32_t p = 0; p < PSC_POINT_COUNT; p++) {
         const subscriptions *list = &registry->points[p];

@@ -61,6 +61,10 @@ bool psc_registry_wants(const psc_registry *registry, psc_point point, int32_t l
 /* The same for editors only, but those of PSC_GRADIENT_THROUGH. */
 bool psc_registry_edits(const psc_registry *registry, psc_point point, int32_t layer,
     const psc_row *rows, int32_t n_rows);
+/* The first of these rows that a subscription selects, or only one that an editor does, at whatever point
+ * and layer; n_rows: none. Observers with edited_only do not count. */
+int32_t psc_registry_first_row(
+    const psc_registry *registry, const psc_row *rows, int32_t n_rows, bool only_edits);
 /* True if any subscription selects a tensor of this layer, for whatever rows; with late, a tensor of
  * a late point (psc_point_is_late). */
 bool psc_registry_wants_layer(const psc_registry *registry, int32_t layer, bool late);

@@ -62,6 +62,15 @@ bool psc_destinations_want(const psc_destinations *d, psc_point point, int32_t l
     return false;
 }
 
+int32_t psc_destinations_first_row(const psc_destinations *d, int32_t begin, int32_t end) {
+    for (int32_t i = 0; d && i < d->n_parts; i++) {
+        const psc_destination_part *part = &d->parts[i];
+        if (part->begin >= end || part->end <= begin || part->begin >= part->end) continue;
+        end = part->begin > begin ? part->begin : begin;
+    }
+    return end;
+}
+
 bool psc_destinations_want_layer(const psc_destinations *d, int32_t layer, bool late) {
     for (int32_t i = 0; d && i < d->n; i++)
         if (d->list[i].layer == layer && (!late || psc_point_is_late(d->list[i].point)))

@@ -43,6 +43,10 @@ psc_destination *psc_destinations_add(
 /* True if a destination of this point takes one of the rows. destinations may be null. */
 bool psc_destinations_want(const psc_destinations *destinations, psc_point point, int32_t layer,
     const psc_row *rows, int32_t n_rows);
+/* The first row of begin..end-1 (psc_row.index) that a destination takes; end: none. destinations may be
+ * null. */
+int32_t psc_destinations_first_row(
+    const psc_destinations *destinations, int32_t begin, int32_t end);
 /* True if a destination of this layer exists; with late, one of a late point. */
 bool psc_destinations_want_layer(const psc_destinations *destinations, int32_t layer, bool late);
 /* Copies rows begin..end-1 of a tensor [n_rows, ...] to all destinations of its point. */

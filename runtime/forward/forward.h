@@ -35,7 +35,7 @@ typedef void (*psc_logits_fn)(
 
 /* Receives the logits of the rows that `wanted` marks. */
 typedef struct psc_logits_sink {
-    const bool *wanted; /* [n_rows] of the chunk; null: none */
+    const bool *wanted; /* by psc_row.index from the chunk's first row's on; null: none */
     float *to;          /* [marked rows, V], in ascending order; null with `read` */
     psc_logits_fn read; /* null, or instead of `to`: reads some rows at a time from the pass's own
                            buffer. Also gets rows that are not marked but shown to a subscriber */
@@ -78,6 +78,11 @@ typedef struct psc_edge_pass {
 /* What a receiver reads: the pass's own residual or the other run's, with or without a sum. */
 enum { PSC_EDGE_OTHER = 1, PSC_EDGE_SUM = 2 };
 
+/* Sequence `to` has the first n keys and values of sequence `from`. */
+typedef struct psc_kv_share {
+    int32_t to, from, n;
+} psc_kv_share;
+
 /* The start of a pass and the sink of its logits. Zeroed: from the embedding, without a sink. */
 typedef struct psc_pass {
     int32_t
@@ -96,10 +101,14 @@ typedef struct psc_pass {
                           are not meant for another run. The pass skips layers after the last one
                           with a subscriber or a destination */
     int32_t end_layer; /* of a pass that ends early, 0..n_layers */
+    const psc_kv_share *shares; /* [n_shares] copied in this order in each layer, once it has stored
+                                   the rows' keys and values; `from` is complete up to n by then */
+    int32_t n_shares;
 } psc_pass;
 
-/* rows: ordered by (sequence, position); each sequence's positions continue its cached ones. Keys
- * and values go into the cache. A pass that begins at a later layer has the bits of a whole pass
+/* rows: ordered by (sequence, position); each sequence's positions continue its cached ones, or those
+ * that a share gives it. psc_row.index ascends, with gaps only without a prefix. Keys and values go into
+ * the cache. A pass that begins at a later layer has the bits of a whole pass
  * with the same residual there and the same cache from there on. */
 psc_status psc_forward_chunk(psc_forward *forward, const psc_row *rows, int32_t n_rows,
     const psc_pass *pass, psc_error *error);

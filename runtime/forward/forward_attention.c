@@ -137,6 +137,22 @@ void psc_forward_store(psc_forward *f) {
     psc_team_tasks(f->team, (int64_t)f->heads, store_head, f);
 }
 
+/* The shares in order: a sequence may give on what it got. */
+static void share_head(int64_t head, int thread, void *payload) {
+    (void)thread;
+    psc_forward *f = payload;
+    for (int32_t i = 0; i < f->pass->n_shares; i++) {
+        const psc_kv_share *s = &f->pass->shares[i];
+        if (s->n > 0)
+            psc_kv_cache_copy_head(
+                f->cache, s->to, f->cache, s->from, s->n, f->layer, (int32_t)head);
+    }
+}
+
+void psc_forward_share(psc_forward *f) {
+    if (f->pass->n_shares > 0) psc_team_tasks(f->team, (int64_t)f->heads, share_head, f);
+}
+
 /* --- scores, pattern, z ---------------------------------------------------------------------- */
 
 void psc_forward_tile(psc_forward *f) {

@@ -171,6 +171,8 @@ void psc_forward_finish_v(psc_forward *f, const psc_matmul *part, size_t row);
 /* The same as steps of the team, for all of q and k, then for all of k and v. */
 void psc_forward_rotate(psc_forward *f);
 void psc_forward_store(psc_forward *f);
+/* Copies the keys and values of the layer that the pass's sequences share. */
+void psc_forward_share(psc_forward *f);
 /* q and the cache -> z; shows scores and pattern. */
 psc_status psc_forward_attention(psc_forward *f);
 

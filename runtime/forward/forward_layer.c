@@ -83,7 +83,7 @@ static int wanted_late_points(const psc_forward *f, psc_point points[PSC_POINT_C
 
 static bool row_is_wanted(const psc_forward *f, int32_t r, const psc_point *points, int n) {
     const bool *wanted = f->pass->sink.wanted;
-    if (wanted && wanted[r]) return true;
+    if (wanted && wanted[f->rows[r].index - f->first_index]) return true;
     for (int i = 0; i < n; i++)
         if (psc_forward_wants_of(f, points[i], &f->rows[r], 1)) return true;
     return false;
@@ -294,6 +294,7 @@ psc_status psc_forward_layer(psc_forward *f) {
             f, plan.mlp_early ? 2 : 1, ln, y, PSC_HOOK_LN1_SCALE, PSC_HOOK_LN1_NORMALIZED);
     if (status == PSC_OK && plan.partial && !plan.heads_shown) return PSC_OK;
     if (status == PSC_OK) status = attention_inputs(f, &plan);
+    if (status == PSC_OK) psc_forward_share(f);
     if (status == PSC_OK && (f->n_rows == 0 || plan.partial)) return PSC_OK;
     if (status == PSC_OK) status = psc_forward_attention(f);
     if (status == PSC_OK) status = psc_forward_show_heads(f, PSC_HOOK_Z, f->z);

@@ -113,21 +113,27 @@ void psc_kv_cache_put_value(psc_kv_cache *cache, int32_t sequence, int32_t layer
     }
 }
 
+void psc_kv_cache_copy_head(psc_kv_cache *to, int32_t to_sequence, const psc_kv_cache *from,
+    int32_t from_sequence, int32_t n_positions, int32_t layer, int32_t head) {
+    const size_t lanes = PSC_LANES, d_head = (size_t)to->d_head, n = (size_t)n_positions;
+    const size_t whole = n / lanes * lanes * d_head, rest = n % lanes;
+    const size_t to_room = to->parts[to_sequence].room, room = from->parts[from_sequence].room;
+    float *keys = psc_kv_cache_keys(to, to_sequence, layer, head);
+    const float *from_keys = psc_kv_cache_keys(from, from_sequence, layer, head);
+    memcpy(keys, from_keys, whole * sizeof *keys);
+    for (size_t at = whole; rest > 0 && at < whole + lanes * d_head; at += lanes)
+        memcpy(keys + at, from_keys + at, rest * sizeof *keys);
+    float *values = psc_kv_cache_values(to, to_sequence, layer, head);
+    const float *from_values = psc_kv_cache_values(from, from_sequence, layer, head);
+    for (size_t p = 0; p < to->wide / lanes; p++)
+        memcpy(values + p * to_room * lanes, from_values + p * room * lanes,
+            n * lanes * sizeof *values);
+}
+
 void psc_kv_cache_copy(psc_kv_cache *to, int32_t to_sequence, const psc_kv_cache *from,
     int32_t from_sequence, int32_t n_positions, int32_t first_layer) {
     if (to == from && to_sequence == from_sequence) return;
-    const size_t lanes = PSC_LANES, rounded = round_up((size_t)n_positions);
-    const size_t panels = to->wide / lanes;
-    const size_t to_room = to->parts[to_sequence].room, room = from->parts[from_sequence].room;
     for (int32_t l = first_layer; l < to->n_layers; l++)
-        for (int32_t h = 0; h < to->n_heads; h++) {
-            memcpy(psc_kv_cache_keys(to, to_sequence, l, h),
-                psc_kv_cache_keys(from, from_sequence, l, h),
-                rounded * (size_t)to->d_head * sizeof(float));
-            float *values = psc_kv_cache_values(to, to_sequence, l, h);
-            const float *source = psc_kv_cache_values(from, from_sequence, l, h);
-            for (size_t p = 0; p < panels; p++)
-                memcpy(values + p * to_room * lanes, source + p * room * lanes,
-                    (size_t)n_positions * lanes * sizeof(float));
-        }
+        for (int32_t h = 0; h < to->n_heads; h++)
+            psc_kv_cache_copy_head(to, to_sequence, from, from_sequence, n_positions, l, h);
 }

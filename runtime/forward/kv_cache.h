@@ -47,9 +47,12 @@ void psc_kv_cache_put_key(psc_kv_cache *cache, int32_t sequence, int32_t layer, 
     int32_t position, const float *key);
 void psc_kv_cache_put_value(psc_kv_cache *cache, int32_t sequence, int32_t layer, int32_t head,
     int32_t position, const float *value);
-/* Copies keys and values of positions 0..n_positions-1 from one sequence to a sequence of another
- * cache of the same model, or of the same cache, for the layers from first_layer on. Lengths do not
- * change. The target's positions from n_positions on are undefined afterwards. */
+/* Copies keys and values of positions 0..n_positions-1 from one sequence to another one, of another
+ * cache of the same model or of the same cache, for one head of one layer. Later positions and
+ * lengths do not change. */
+void psc_kv_cache_copy_head(psc_kv_cache *to, int32_t to_sequence, const psc_kv_cache *from,
+    int32_t from_sequence, int32_t n_positions, int32_t layer, int32_t head);
+/* The same for all heads of the layers from first_layer on. */
 void psc_kv_cache_copy(psc_kv_cache *to, int32_t to_sequence, const psc_kv_cache *from,
     int32_t from_sequence, int32_t n_positions, int32_t first_layer);
 

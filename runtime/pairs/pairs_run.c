@@ -302,7 +302,9 @@ psc_status psc_pairs_run(psc_results **out, psc_session *session, const psc_pair
         .payload = w.options.payload};
     w.n_slots = session->options.n_sequences;
     status = open_set(&w, error);
+    if (!status) status = psc_shared_rows_open(session, error);
     if (!status) status = run_all(&w, error);
+    psc_shared_rows_close(session);
     if (!status) status = put_together(out, &w, error);
     empty(session);
     psc_results_clear(session->results);

@@ -94,6 +94,9 @@ typedef struct psc_target_facts {
 /* The backward pass of a session's runs (run_gradient.c). */
 typedef struct psc_gradient psc_gradient;
 
+/* What a set's runs need not compute again (run_shared.c). */
+typedef struct psc_shared_rows psc_shared_rows;
+
 /* A captured point (capture.c). */
 typedef struct psc_capture psc_capture;
 
@@ -105,6 +108,7 @@ struct psc_session {
     psc_registry *registry;
     psc_registry *gradients; /* subscriptions to gradients */
     psc_kv_cache *cache;
+    psc_shared_rows *shared; /* null: a run computes all of its rows */
     psc_forward *forward;
     psc_rotary rotary;      /* of capacity positions */
     psc_context **contexts; /* plugins in the order of loading */

@@ -165,10 +165,10 @@ typedef struct pass {
     psc_error *error;
 } pass;
 
-static psc_status report_progress(psc_session *s, int32_t done, psc_error *error) {
+static psc_status report_progress(psc_session *s, int32_t done, int32_t all, psc_error *error) {
     const psc_run_options *options = s->run_options;
-    if (!options->progress || s->n_rows <= s->options.chunk) return PSC_OK;
-    if (options->progress((double)done / s->n_rows, "forward", options->payload) != 0)
+    if (!options->progress || all <= s->options.chunk) return PSC_OK;
+    if (options->progress((double)done / all, "forward", options->payload) != 0)
         s->cancelled = true;
     return s->cancelled ? psc_fail(error, PSC_ERROR_CANCELLED, "cancelled") : PSC_OK;
 }
@@ -183,11 +183,14 @@ static void run_chunks(void *payload) {
     psc_session *s = p->s;
     const int32_t stop = s->run_options->stop_at_layer, n_layers = s->model->info.n_layers;
     float *to = s->logits;
+    int32_t n_rows;
     p->status = psc_gradient_begin(s, p->error);
-    const int32_t n_chunks = (s->n_rows - 1) / s->options.chunk + 1;
+    psc_shared_rows_plan(s);
+    const psc_row *rows = psc_shared_rows_chosen(s, &n_rows);
+    const int32_t n_chunks = (n_rows - 1) / s->options.chunk + 1;
     for (int32_t i = 0, r = 0, n; i < n_chunks && p->status == PSC_OK; i++, r += n) {
-        n = (s->n_rows - r) / (n_chunks - i); /* about equal: a short chunk costs more per row */
-        psc_pass one = {.sink = {s->wanted + r, to, s->reader ? s->reader->read : NULL,
+        n = (n_rows - r) / (n_chunks - i); /* about equal: a short chunk costs more per row */
+        psc_pass one = {.sink = {s->wanted + rows[r].index, to, s->reader ? s->reader->read : NULL,
                             s->reader ? s->reader->payload : NULL},
             .copies = s->copies.n > 0 ? &s->copies : NULL,
             .stop = s->run_options->stop ? is_stopped : NULL,
@@ -196,9 +199,11 @@ static void run_chunks(void *payload) {
             .end_layer = stop < 0          ? 0
                          : stop < n_layers ? stop
                                            : n_layers};
-        p->status = psc_forward_chunk(s->forward, s->rows + r, n, &one, p->error);
-        for (int32_t k = r; to && k < r + n; k++) to += s->wanted[k] ? s->model->config.d_vocab : 0;
-        if (p->status == PSC_OK) p->status = report_progress(s, r + n, p->error);
+        psc_shared_rows_give(&one, s, rows + r, n);
+        p->status = psc_forward_chunk(s->forward, rows + r, n, &one, p->error);
+        for (int32_t k = r; to && k < r + n; k++)
+            to += s->wanted[rows[k].index] ? s->model->config.d_vocab : 0;
+        if (p->status == PSC_OK) p->status = report_progress(s, r + n, n_rows, p->error);
     }
     if (p->status == PSC_OK) p->status = psc_gradient_run(s, p->error);
     p->status = psc_contexts_end(s, p->status, p->error);
@@ -257,6 +262,7 @@ static psc_status run_with(psc_session *s, const psc_input *inputs, int32_t n_in
     s->inputs = inputs;
     s->n_inputs = n_inputs;
     psc_status status = run_rows(s, error);
+    psc_shared_rows_keep(s, status == PSC_OK);
     psc_registry_end_run(s->registry);
     psc_registry_end_run(s->gradients);
     s->run_options = NULL;

@@ -159,6 +159,7 @@ void psc_session_close(psc_session **out) {
     psc_forward_close(&s->forward);
     psc_rotary_close(&s->rotary);
     psc_kv_cache_close(&s->cache);
+    psc_shared_rows_close(s);
     psc_registry_close(&s->registry);
     psc_registry_close(&s->gradients);
     psc_team_close(&s->team);

@@ -73,6 +73,23 @@ psc_status psc_session_reserve(
 psc_status psc_session_run_read(psc_session *session, const psc_input *inputs, int32_t n_inputs,
     const psc_run_options *options, const psc_run_reader *reader, psc_error *error);
 
+/* --- run_shared.c ---------------------------------------------------------------------------- */
+/* From now on the runs of the session that begin at position 0 compute no row again whose keys and
+ * values the cache has, of an equal beginning of the same or another sequence, unless something reads
+ * the row. Not for sessions with shared_tokens or overlap. */
+psc_status psc_shared_rows_open(psc_session *session, psc_error *error);
+/* From now on runs compute all rows. */
+void psc_shared_rows_close(psc_session *session);
+/* Once the plugins have begun: chooses the run's rows. */
+void psc_shared_rows_plan(psc_session *session);
+/* The chosen rows, [*n], of session->rows. */
+const psc_row *psc_shared_rows_chosen(const psc_session *session, int32_t *n);
+/* Sets the shares of a pass over n of the chosen rows. */
+void psc_shared_rows_give(
+    psc_pass *pass, const psc_session *session, const psc_row *rows, int32_t n);
+/* After the run: what the sequences of its inputs hold. */
+void psc_shared_rows_keep(psc_session *session, bool succeeded);
+
 /* --- run_labels.c ---------------------------------------------------------------------------- */
 /* Whether the run's sentences fit its text and are trees. */
 psc_status psc_run_check_sentences(const psc_run_options *options, psc_error *error);
