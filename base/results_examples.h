@@ -35,6 +35,8 @@ typedef struct psc_examples_draws {
     double level;
     psc_team *team;
     int (*stop)(void *payload); /* nullable; nonzero ends with PSC_ERROR_CANCELLED */
+    /* nullable; of each array the share (0..1) that is done; nonzero ends likewise */
+    int (*progress)(double done, const char *what, void *payload);
     void *payload;
 } psc_examples_draws;
 

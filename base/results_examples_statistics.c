@@ -82,7 +82,9 @@ static psc_status fill(double *out, work *w, const psc_examples_set *set, int32_
             to.high_percentile = at + PSC_STATISTIC_HIGH_PERCENTILE * stride;
             to.p = at + PSC_STATISTIC_P * stride;
         }
-        if (how->stop && how->stop(how->payload))
+        const double done = (double)begin / (double)stride;
+        if ((how->stop && how->stop(how->payload)) ||
+            (how->progress && begin > 0 && how->progress(done, "statistics", how->payload)))
             return psc_fail(error, PSC_ERROR_CANCELLED, "cancelled");
         status = psc_resample(&to, n, count, w->rows, &draws, how->team, error);
         for (int64_t i = 0; !status && i < n; i++)

@@ -124,6 +124,10 @@ static int graph_run_begin(psc_context *context, void *state) {
     int32_t n_all = 0;
     s->rows = psc_whole_sequence(context, host, "a graph needs", &n_all);
     if (!s->rows || resolve_row(s, n_all)) return -1;
+    if (host->example(context, s->rows[0].sequence) >= 0)
+        return host->fail(context,
+            "each prompt of a set has a graph of its own, with other nodes; run graph on one prompt, or "
+            "circuit on the set");
     s->n_rows = s->row.index[0] + 1;
     s->n_candidates = 0;
     s->candidate_flow = 0.0;

@@ -242,7 +242,12 @@ static int check_keys(const intervention *self, const psc_row *rows, int32_t n) 
 int intervention_no_source(const psc_host *host, psc_context *context, int32_t number) {
     int32_t n = 0;
     const psc_row *rows = host->rows(context, &n);
-    if (n > 0 && host->example(context, rows[0].sequence) >= 0)
+    const int set = n > 0 && host->example(context, rows[0].sequence) >= 0;
+    if (set && number == 1)
+        return host->fail(context,
+            "the pair has no \"corrupt\" prompt, which is its source prompt 1; add it to every pair, or "
+            "choose values without a source");
+    if (set)
         return host->fail(context,
             "source prompt %d is missing; the only one of a pair is its \"corrupt\" prompt, 1",
             (int)number);

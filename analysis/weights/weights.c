@@ -41,6 +41,16 @@ static int weights_open(psc_context *context, const psc_host *host, void **state
     return 0;
 }
 
+/* A set's statistics over examples would be of equal numbers. */
+static int weights_run_begin(psc_context *context, void *state) {
+    const weights_state *s = state;
+    int32_t n = 0;
+    const psc_row *rows = s->host->rows(context, &n);
+    if (n == 0 || s->host->example(context, rows[0].sequence) < 0) return 0;
+    return s->host->fail(
+        context, "weights do not depend on a prompt; run weights without a set of pairs");
+}
+
 /* --- the report ------------------------------------------------------------------------------ */
 
 /* Collects the tokens among the targets. */
@@ -122,6 +132,7 @@ const psc_plugin *psc_builtin_weights(void) {
         .options = weights_options,
         .corpus = PSC_CORPUS_NO_RUNS,
         .open = weights_open,
+        .run_begin = weights_run_begin,
         .report = weights_report,
     };
     return &plugin;

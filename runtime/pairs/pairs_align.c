@@ -17,7 +17,7 @@ const char *psc_align_name(int32_t align) {
 static psc_status check_spans(const psc_pairs *pairs, const psc_pair_entry *e, psc_error *error) {
     if (e->n_spans == 0)
         return psc_pairs_fail(pairs, e->line, error,
-            "has no \"spans\", which --align spans needs; add them, or align by end or start");
+            "has no \"spans\", which alignment by spans needs; add them, or align by end or start");
     for (int32_t i = 0; i < e->n_spans; i++)
         for (int32_t k = 0; k < i; k++) {
             const psc_pair_span *a = &e->spans[i], *b = &e->spans[k];
@@ -42,8 +42,8 @@ psc_status psc_pairs_align(psc_pairs *pairs, psc_pair_entry *e, psc_error *error
     if (m == 0) return PSC_OK;
     if (align == PSC_ALIGN_EQUAL && n != m)
         return psc_pairs_fail(pairs, e->line, error,
-            "the clean prompt has %d tokens and the corrupt one %d; align them by --align end, start "
-            "or spans",
+            "the clean prompt has %d tokens and the corrupt one %d; align them by end, start or "
+            "spans",
             (int)n, (int)m);
     e->source = psc_arena_alloc(&pairs->own, (uint64_t)n * sizeof *e->source);
     if (!e->source) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the pairs");

@@ -211,6 +211,14 @@ static psc_status add_arrays(const work *w, psc_results *out, psc_error *error) 
     return group ? PSC_OK : error->status;
 }
 
+/* A number, or its digits where a float64 does not hold it. */
+static psc_status add_seed(psc_section *section, uint64_t seed) {
+    char digits[24];
+    if (seed <= UINT64_C(1) << 53) return psc_section_add_number(section, "seed", (double)seed);
+    snprintf(digits, sizeof digits, "%llu", (unsigned long long)seed);
+    return psc_section_add_text(section, "seed", digits);
+}
+
 static psc_status say(const work *w, psc_section *section) {
     static const char *const rows[] = {"rows count from the end: -1 is the last",
         "rows count from the end: -1 is the last", "rows count from the start: 0 is the first",
@@ -224,7 +232,7 @@ static psc_status say(const work *w, psc_section *section) {
     if (!status)
         status = psc_section_add_number(section, "source", psc_pairs_have_source(w->pairs));
     if (!status) status = psc_section_add_number(section, "draws", w->how.draws);
-    if (!status) status = psc_section_add_number(section, "seed", (double)w->how.seed);
+    if (!status) status = add_seed(section, w->how.seed);
     if (!status) status = psc_section_add_number(section, "level", w->how.level);
     return status ? status : psc_section_add_sentence(section, text);
 }
@@ -299,6 +307,7 @@ psc_status psc_pairs_run(psc_results **out, psc_session *session, const psc_pair
         .level = w.options.level > 0 ? w.options.level : 0.95,
         .team = session->team,
         .stop = w.options.stop,
+        .progress = w.options.progress,
         .payload = w.options.payload};
     w.n_slots = session->options.n_sequences;
     status = open_set(&w, error);

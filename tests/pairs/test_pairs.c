@@ -129,7 +129,7 @@ Test(pairs, refuses_sets) {
         LINE("") LINE(", \"id\": 1"), 0, "set.jsonl:2: ", "line 1"); /* its line's number */
     REFUSED_LINE(LINE("") LINE(", \"corrupt\": [1, 2, 3]"), 0, "set.jsonl:2: ", "has a corrupt");
     REFUSED_LINE(LINE(", \"corrupt\": [1, 2, 3]") LINE(""), 0, "set.jsonl:2: ", "lacks");
-    REFUSED_LINE(unequal, PSC_ALIGN_EQUAL, "set.jsonl:1: ", "4 tokens", "2", "--align");
+    REFUSED_LINE(unequal, PSC_ALIGN_EQUAL, "set.jsonl:1: ", "4 tokens", "2", "align them by end");
     REFUSED_LINE(LINE(""), 4, "alignment 4");
 }
 

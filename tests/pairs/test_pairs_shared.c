@@ -216,3 +216,46 @@ Test(pairs_shared, a_pair_of_a_set_has_the_bits_of_one_alone) {
         check_set(patch, "effects.dz", sequences);
     }
 }
+
+/* --- the rest of a set ----------------------------------------------------------------------- */
+
+static void expect_refused(const char *plugin, const char *sentence) {
+    psc_results *results = NULL;
+    read_set();
+    open_for_pairs(2, 1, 0);
+    must_load(plugin, NULL);
+    cr_assert_neq(psc_pairs_run(&results, session, pairs, NULL, &error), PSC_OK);
+    cr_assert(strstr(error.message, sentence), "%s", error.message);
+}
+
+Test(pairs_shared, plugins_without_a_meaning_over_a_set_refuse) {
+    expect_refused("weights", "weights do not depend on a prompt");
+    expect_refused("graph", "each prompt of a set has a graph of its own");
+}
+
+static int count_progress(double done, const char *what, void *payload) {
+    int *calls = payload;
+    cr_assert(done >= 0 && done <= 1);
+    *calls += strcmp(what, "statistics") == 0;
+    return 0;
+}
+
+Test(pairs_shared, statistics_show_progress_and_a_large_seed_is_exact) {
+    psc_pairs_run_options options = PSC_PAIRS_RUN_OPTIONS_INIT;
+    psc_results *results = NULL;
+    int calls = 0;
+    options.draws = 3;
+    options.seed = UINT64_MAX;
+    options.progress = count_progress;
+    options.payload = &calls;
+    read_set();
+    open_for_pairs(4, 1, 0);
+    must_load("logits", "level=neuron,rows=all");
+    const psc_status status = psc_pairs_run(&results, session, pairs, &options, &error);
+    cr_assert_eq(status, PSC_OK, "%s", error.message);
+    psc_result_value seed;
+    cr_assert_eq(psc_results_find_value(&seed, results, 0, "seed", &error), PSC_OK);
+    cr_assert_str_eq(seed.texts[0], "18446744073709551615");
+    cr_assert_gt(calls, 0);
+    psc_results_close(&results);
+}
