@@ -1,5 +1,5 @@
 /* Shared by the files of a session: captures, a run's memory, the head of its results.
- * Private to runtime/session/ and runtime/pairs/.
+ * Private to runtime/session/, runtime/pairs/ and tests/.
  * Threads: one thread at a time calls into a session.
  * Ownership: the session owns everything. */
 #ifndef SESSION_H

@@ -98,7 +98,7 @@ expect 1 'empty.jsonl has no pairs' sweep --pairs "$work/empty.jsonl"
 expect 1 'cannot open .*missing.jsonl' sweep --pairs "$work/missing.jsonl"
 echo '{"clean": "a b", "target": " d"}' >"$work/alone.jsonl"
 expect 1 'alone.jsonl:1: .*do=patch needs a source' sweep --pairs "$work/alone.jsonl" --do patch
-expect 1 'alone.jsonl:1: .*source prompt 1 is missing; .*its "corrupt" prompt' \
+expect 1 'alone.jsonl:1: .*the pair has no "corrupt" prompt' \
     analyze --pairs "$work/alone.jsonl" --patch L0H0
 expect 1 'source prompt 2 is missing; .*its "corrupt" prompt' \
     analyze --pairs "$set" --steer L0H0:plus=1,minus=2
@@ -140,5 +140,5 @@ END
 echo '{"clean": "the old man saw the sea", "corrupt": "a man saw the sea", "target": " and"}' >"$work/one.jsonl"
 check 'prompts of other lengths' "$program" analyze --pairs "$work/one.jsonl" --align end --draws 0 \
     --plugin circuit:edges=5 >"$work/log"
-expect 1 'align them by --align' analyze --pairs "$work/one.jsonl" --plugin circuit:edges=5
+expect 1 'align them by end' analyze --pairs "$work/one.jsonl" --plugin circuit:edges=5
 conclude
