@@ -70,7 +70,7 @@ static int make_variant(partition_state *s, int32_t i, const psc_row *first, con
         change->values = s->host->bias(s->context, PSC_W_O, c->layer);
         if (!change->values) return -1;
     }
-    s->ablation->variants[i] = (psc_variant){sizeof(psc_variant), 1, change, 0, NULL};
+    s->ablation->variants[i] = (psc_variant){sizeof(psc_variant), 1, change, 0, NULL, 0, NULL};
     return 0;
 }
 

@@ -84,6 +84,7 @@ typedef struct sweep_state {
     double *normalized;   /* effect / (source - base), or null */
     int64_t n_cells;      /* with `longest` rows and keys */
     sweep_cell *cells;    /* [variants of a call] */
+    int32_t *picked;      /* [parts, targets, 2] the tokens whose logits are needed; null: all */
 } sweep_state;
 
 /* --- sweep_source.c -------------------------------------------------------------------------- */
@@ -112,6 +113,9 @@ int32_t sweep_layers_kept(const sweep_state *s);
 int32_t sweep_slot(const sweep_state *s, const sweep_part *part, int32_t target);
 /* In run_end: the metric of every part before any change, and on the source prompt. */
 int sweep_measure(sweep_state *s);
+enum { SWEEP_MOST_PICKED = 32 }; /* targets of which logits are picked; of more all are needed */
+/* Chooses the tokens whose logits a variant needs, if the metric needs no others. */
+int sweep_pick(sweep_state *s);
 /* Receives the logits of variant i, that of cells[i]. */
 int sweep_on_logits(int32_t variant, const psc_event *logits, void *payload);
 /* The effect of a change that keeps every bit. */

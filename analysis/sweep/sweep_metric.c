@@ -35,6 +35,31 @@ static double target_value(const sweep_state *s, int32_t target, int32_t slot, c
     return value - s->host->log_sum_exp(s->context, s->n_vocab, z);
 }
 
+int sweep_pick(sweep_state *s) {
+    int32_t *to = s->picked = NULL;
+    if (s->metric != SWEEP_LOGIT || s->n_targets > SWEEP_MOST_PICKED) return 0;
+    to = s->host->run_alloc(
+        s->context, (uint64_t)s->rows.n_parts * (uint64_t)s->n_targets * 2 * sizeof *to);
+    if (!to) return -1;
+    s->picked = to;
+    for (int32_t i = 0; i < s->rows.n_parts; i++)
+        for (int32_t t = 0; t < s->n_targets; t++, to += 2) {
+            const int32_t slot = sweep_slot(s, &s->rows.parts[i], t);
+            if (slot < 0) continue;
+            const int32_t *ids = s->targets.ids + 2 * ((int64_t)t * s->chosen.n + slot);
+            to[0] = ids[0];
+            to[1] = ids[1] >= 0 ? ids[1] : ids[0];
+        }
+    return 0;
+}
+
+/* The logit metric from the picked logits of a row. */
+static double picked_value(const sweep_state *s, int32_t target, int32_t slot, const float *z) {
+    const int32_t *ids = s->targets.ids + 2 * ((int64_t)target * s->chosen.n + slot);
+    const double value = z[2 * target];
+    return ids[1] >= 0 ? value - z[2 * target + 1] : value;
+}
+
 static double *effect_at(sweep_state *s, int32_t part, int32_t target, int64_t at) {
     return s->effect + ((int64_t)part * s->n_targets + target) * s->n_cells + at;
 }
@@ -59,7 +84,8 @@ int sweep_on_logits(int32_t variant, const psc_event *logits, void *payload) {
         else if (s->metric == SWEEP_KL)
             *out = divergence(s, cell->part, slot, psc_view_row(&logits->tensor, row));
         else
-            *out = target_value(s, t, slot, psc_view_row(&logits->tensor, row)) -
+            *out = (s->picked ? picked_value : target_value)(
+                       s, t, slot, psc_view_row(&logits->tensor, row)) -
                    s->base_value[(int64_t)cell->part * s->n_targets + t];
     }
     return s->host->cancelled(s->context);

@@ -143,6 +143,10 @@ static int add(batch *b, const place *at) {
     put_changes(b, at);
     b->variants[b->n] = (psc_variant){
         .struct_size = sizeof *b->variants, .n_changes = b->n_changes - before, .changes = changes};
+    if (b->s->picked) {
+        b->variants[b->n].n_token_ids = 2 * b->s->n_targets;
+        b->variants[b->n].token_ids = b->s->picked + (int64_t)at->part * 2 * b->s->n_targets;
+    }
     b->s->cells[b->n++] = (sweep_cell){at->part, at->cell};
     return 0;
 }
@@ -263,7 +267,8 @@ int sweep_compute(sweep_state *s) {
     b.first = host->run_alloc(
         s->context, (uint64_t)s->rows.n_parts * (uint64_t)s->n_heads * sizeof *b.first);
     s->cells = host->run_alloc(s->context, VARIANTS_A_CALL * sizeof *s->cells);
-    if (!b.changes || !b.variants || !b.first || !s->cells || sweep_measure(s)) return -1;
+    if (!b.changes || !b.variants || !b.first || !s->cells || sweep_measure(s) || sweep_pick(s))
+        return -1;
     if (s->what == SWEEP_MEAN && find_means(s)) return -1;
     const int32_t n_layers = sweep_layers_kept(s);
     for (int32_t l = 0; l < n_layers; l++)

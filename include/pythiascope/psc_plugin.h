@@ -159,6 +159,9 @@ typedef struct psc_variant {
     int32_t row_end;           /* only rows with position < row_end are computed and shown, and may
                                   change; 0: to the end of the sequence */
     const psc_edges *edges;    /* psc_edges.h; null: none */
+    int32_t n_token_ids;      /* 0: the logits of all tokens; else those of token_ids alone, so that
+                                  the event's tensor is [rows, n_token_ids] in their order */
+    const int32_t *token_ids; /* [n_token_ids], each 0..d_vocab-1; one may occur twice */
 } psc_variant;
 
 /* Receives the logits of one variant's rows, valid during the call; nonzero ends host->variants.

@@ -234,9 +234,31 @@ static size_t choose_rows(psc_forward *f, int32_t *row, bool *all_sink) {
     return n;
 }
 
+static void panel_task(int64_t task, int thread, void *payload) {
+    psc_forward *f = payload;
+    psc_job job = psc_forward_job(
+        f, &f->model->unembed, f->sink, f->model->unembed.out, f->x, f->ld_n, f->chosen_rows);
+    job.m.room = psc_forward_room(f, thread);
+    job.m.panel_begin = (size_t)f->pass->sink.panels[task];
+    job.m.panel_end = job.m.panel_begin + 1;
+    job.kernel(&job.m);
+}
+
+/* Computes the panels that the sink needs of the chosen rows' logits, which no subscriber selects. */
+static void panel_logits(psc_forward *f, size_t n) {
+    f->chosen_rows = n;
+    psc_team_tasks(f->team, f->pass->sink.n_panels, panel_task, f);
+    f->sink += n * f->model->unembed.out;
+}
+
 /* Computes the logits of the chosen rows in the sink or the buffer, and shows them as one event. */
 static psc_status chosen_logits(psc_forward *f, size_t n, bool in_sink) {
     const psc_packed *w = &f->model->unembed;
+    if (in_sink && f->sink && f->pass->sink.panels &&
+        !psc_forward_wants_of(f, PSC_HOOK_LOGITS, f->chosen, (int32_t)n)) {
+        panel_logits(f, n);
+        return PSC_OK;
+    }
     float *y = in_sink ? f->sink : f->logits;
     const size_t ld = in_sink ? w->out : f->ld_v;
     psc_job job = psc_forward_job(f, w, y, ld, f->x, f->ld_n, n);

@@ -40,6 +40,10 @@ typedef struct psc_logits_sink {
     psc_logits_fn read; /* null, or instead of `to`: reads some rows at a time from the pass's own
                            buffer. Also gets rows that are not marked but shown to a subscriber */
     void *payload;      /* of read */
+    const int32_t
+        *panels; /* [n_panels] the panels of 16 tokens that `to` needs, of which the others
+                              stay as they are; null: all */
+    int32_t n_panels;
 } psc_logits_sink;
 
 /* Keys and values that precede a pass's rows, in another cache, where many sequences of the pass
@@ -90,6 +94,10 @@ typedef struct psc_pass {
     const float *resid; /* [n_rows, N] contiguous: hook_resid_pre of first_layer (the input of the
                            final norm when first_layer is n_layers); null, only with first_layer 0:
                            the embedding */
+    const float *z,
+        *mlp; /* [n_rows, N] contiguous, with resid: hook_z and hook_mlp_out of first_layer,
+                             whose steps before z are then left out; its keys and values are not stored.
+                             Only of parallel layers before the last; null: all steps */
     psc_logits_sink sink;
     const psc_prefix *prefix;       /* null: sequences continue the pass's own cache */
     const psc_edge_pass *edges;     /* null: receivers read the residual */

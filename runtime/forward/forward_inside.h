@@ -84,7 +84,8 @@ struct psc_forward {
     int32_t first_index; /* psc_row.index of the chunk's first row */
     bool hooked;         /* whether any subscription or destination exists */
     psc_pending pending;
-    float *sink; /* where the next logits of the pass's sink go */
+    size_t chosen_rows; /* of panel_logits */
+    float *sink;        /* where the next logits of the pass's sink go */
     psc_error *error;
 };
 

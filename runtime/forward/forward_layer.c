@@ -283,8 +283,29 @@ static psc_status outputs(psc_forward *f, const layer_plan *plan) {
     return psc_forward_show_rows(f, PSC_HOOK_MLP_OUT, f->mlp, f->n, f->ld_n);
 }
 
+/* A layer from its z on, which the pass gives with the MLP's output. */
+static psc_status layer_from_z(psc_forward *f, const layer_plan *plan) {
+    psc_job job;
+    for (size_t r = 0; r < (size_t)f->n_rows; r++) {
+        memcpy(f->z + r * f->ld_n, f->pass->z + r * f->n, f->n * sizeof(float));
+        memcpy(f->mlp + r * f->ld_n, f->pass->mlp + r * f->n, f->n * sizeof(float));
+    }
+    psc_status status = psc_forward_show_heads(f, PSC_HOOK_Z, f->z);
+    if (status == PSC_OK) status = attention_output_job(f, plan, &job);
+    if (status != PSC_OK) return status;
+    psc_forward_run(f, &job, 1);
+    status = show_attention_output(f, plan, job.m.blocks);
+    f->pending = PSC_PENDING_BOTH;
+    if (status == PSC_OK)
+        status = psc_forward_show_rows(f, PSC_HOOK_MLP_OUT, f->mlp, f->n, f->ld_n);
+    if (status == PSC_OK && psc_forward_wants(f, PSC_HOOK_RESID_POST)) psc_forward_settle(f);
+    if (status != PSC_OK) return status;
+    return psc_forward_show_rows(f, PSC_HOOK_RESID_POST, f->x, f->n, f->ld_n);
+}
+
 psc_status psc_forward_layer(psc_forward *f) {
     const layer_plan plan = plan_layer(f);
+    if (f->pass->z && f->layer == f->pass->first_layer) return layer_from_z(f, &plan);
     const psc_layer_norm *ln[2] = {&plan.layer->ln1, &plan.layer->ln2};
     float *y[2] = {f->y1, f->y2};
     if (plan.apart || psc_forward_wants(f, PSC_HOOK_RESID_PRE)) psc_forward_settle(f);

@@ -7,7 +7,8 @@
  * so matmuls see many rows. Variants of few rows read the keys and values before their rows in the
  * run's own cache (psc_prefix). A longer one is a sequence of a cache of the variants, to which
  * these keys and values are copied. A first layer whose changes later rows do not read before the
- * next one computes the changed rows alone; the others have the run's residual after it. A row's
+ * next one computes the changed rows alone; the others have the run's residual after it. One that is
+ * changed at hook_z or behind it begins there, with the run's own z and MLP output. A row's
  * bits do not depend on its neighbors (docs/numerics.md), so each variant has the bits of a run
  * with such editors. */
 #include "variants.h"
@@ -19,7 +20,10 @@
 #define CACHE_BYTES ((uint64_t)512 << 20) /* for all slots, unless one slot alone needs more */
 #define ROWS_TOGETHER 256                 /* enough for the matmuls' full speed */
 #define ROWS_SAVED 32 /* from so many rows on, a pass of a layer's changed rows alone is worth it */
-#define FEW_ROWS 16   /* a variant of at most so many rows copies no keys: own keys cost n^2 */
+#define MOST_KEPT                                                                                  \
+    ((uint64_t)64 << 20) /* bytes of a run's z and MLP outputs, for starts inside a layer */
+#define MOST_PICKED 256  /* panels of logits of a batch; with more all are computed */
+#define FEW_ROWS 16      /* a variant of at most so many rows copies no keys: own keys cost n^2 */
 
 /* What a sequence of the variants' cache holds. */
 typedef struct held {
@@ -29,7 +33,8 @@ typedef struct held {
 } held;
 
 struct psc_variants {
-    int retained; /* hook_resid_pre of all layers and rows */
+    int retained;         /* hook_resid_pre of all layers and rows */
+    int kept_z, kept_mlp; /* hook_z and hook_mlp_out of all layers but the last; -1: none */
     psc_kv_cache *cache;
     held held[MOST_SLOTS]; /* [n_slots] sequences of cache */
     int32_t n_slots;
@@ -41,11 +46,15 @@ struct psc_variants {
     int32_t most_rows;
     psc_row *rows;  /* [most_rows] of the batch */
     float *resid;   /* [most_rows, N] */
-    bool *wanted;   /* [most_rows] whose logits are delivered */
-    float *logits;  /* [most_rows or ROWS_TOGETHER, V] */
-    psc_row *shown; /* [most_rows] the rows of one variant's event */
-    psc_row *first; /* [most_rows] the rows that the first layer changes, */
-    float *changed; /* [most_rows, N] and their residual */
+    float *z, *mlp; /* [most_rows, N] of the first layer, if kept */
+    float *picked;  /* the logits of a variant's token_ids, [picked_floats] */
+    size_t picked_floats;
+    int32_t panels[MOST_PICKED]; /* of the batch's token_ids */
+    bool *wanted;                /* [most_rows] whose logits are delivered */
+    float *logits;               /* [most_rows or ROWS_TOGETHER, V] */
+    psc_row *shown;              /* [most_rows] the rows of one variant's event */
+    psc_row *first;              /* [most_rows] the rows that the first layer changes, */
+    float *changed;              /* [most_rows, N] and their residual */
     bool all_logits;
     psc_edge_buffers edges;
 };
@@ -60,6 +69,9 @@ void psc_host_drop_variants(psc_context *context) {
     psc_edge_buffers_free(&v->edges);
     free(v->rows);
     psc_aligned_free(v->resid);
+    psc_aligned_free(v->z);
+    psc_aligned_free(v->mlp);
+    free(v->picked);
     free(v->wanted);
     psc_aligned_free(v->logits);
     free(v->shown);
@@ -69,6 +81,28 @@ void psc_host_drop_variants(psc_context *context) {
     context->variants = NULL;
 }
 
+/* Retains z and the MLP's output if they are small beside what a plugin may retain. */
+static int retain_inside(psc_context *context) {
+    psc_variants *v = context->variants;
+    const psc_session *s = context->session;
+    const psc_model_info *info = &s->model->info;
+    const uint64_t used = s->retained_bytes, cap = s->options.retained_cap;
+    const uint64_t each = (uint64_t)info->d_model * sizeof(float) + sizeof(psc_row);
+    const uint64_t bytes = 2 * (uint64_t)(info->n_layers - 1) * (uint64_t)s->n_rows * each;
+    int32_t layers[256];
+    psc_filter filter = PSC_FILTER_INIT;
+    v->kept_z = v->kept_mlp = -1;
+    if (!info->parallel_residual || info->n_layers < 2 || info->n_layers > 256 ||
+        bytes > MOST_KEPT || used > cap || bytes > (cap - used) / 4)
+        return 0;
+    for (int32_t l = 0; l + 1 < info->n_layers; l++) layers[l] = l;
+    filter.layers = layers;
+    filter.n_layers = info->n_layers - 1;
+    v->kept_z = psc_host_retain(context, PSC_HOOK_Z, &filter);
+    v->kept_mlp = v->kept_z < 0 ? -1 : psc_host_retain(context, PSC_HOOK_MLP_OUT, &filter);
+    return v->kept_mlp < 0 ? PSC_ERROR_MEMORY : 0;
+}
+
 int psc_host_prepare_variants(psc_context *context) {
     if (!psc_host_may(&context, "prepare_variants", PSC_IN_RUN_BEGIN)) return PSC_ERROR_STATE;
     if (context->variants) return 0;
@@ -76,7 +110,7 @@ int psc_host_prepare_variants(psc_context *context) {
     if (!v) return psc_host_fail(context, PSC_ERROR_MEMORY, "not enough memory for variants");
     context->variants = v;
     v->retained = psc_host_retain(context, PSC_HOOK_RESID_PRE, NULL);
-    return v->retained < 0 ? PSC_ERROR_MEMORY : 0;
+    return v->retained < 0 ? PSC_ERROR_MEMORY : retain_inside(context);
 }
 
 /* --- buffers --------------------------------------------------------------------------------- */
@@ -121,6 +155,13 @@ static psc_status open_buffers(psc_context *context, int32_t n_variants, psc_err
     if (!v->rows || !v->shown || !v->first || !v->wanted || !v->resid || !v->changed)
         return psc_fail(
             error, PSC_ERROR_MEMORY, "not enough memory for variants of %d rows", (int)longest);
+    if (v->kept_z >= 0) {
+        v->z = psc_aligned_alloc(rows * (size_t)info->d_model * sizeof(float));
+        v->mlp = psc_aligned_alloc(rows * (size_t)info->d_model * sizeof(float));
+        if (!v->z || !v->mlp)
+            return psc_fail(
+                error, PSC_ERROR_MEMORY, "not enough memory for variants of %d rows", (int)longest);
+    }
     psc_status status = psc_registry_open(
         &v->registry, info->n_layers, info->n_heads, info->parallel_residual, error);
     if (status == PSC_OK)
@@ -210,6 +251,22 @@ static psc_status add_to_batch(psc_context *context, psc_variant_batch *batch,
     return copy_residual(context, variant, span, n_rows);
 }
 
+/* The logits [n, token_ids] of a slot's rows; null without memory. */
+static float *pick(
+    psc_context *context, const psc_variant *variant, const float *logits, int32_t n) {
+    psc_variants *v = context->variants;
+    const int64_t n_vocab = context->session->model->info.d_vocab, width = variant->n_token_ids;
+    const size_t floats = (size_t)n * (size_t)width;
+    if (!psc_grow((void **)&v->picked, &v->picked_floats, floats, sizeof *v->picked)) {
+        psc_host_fail(context, PSC_ERROR_MEMORY, "not enough memory for the logits of variants");
+        return NULL;
+    }
+    for (int32_t r = 0; r < n; r++)
+        for (int64_t i = 0; i < width; i++)
+            v->picked[r * width + i] = logits[r * n_vocab + variant->token_ids[i]];
+    return v->picked;
+}
+
 /* Shows each variant's logits to the plugin. */
 static int deliver(psc_context *context, const psc_variant_batch *batch, bool all_logits,
     psc_variant_fn fn, void *payload) {
@@ -228,6 +285,12 @@ static int deliver(psc_context *context, const psc_variant_batch *batch, bool al
             .n_rows = n,
             .rows = v->shown,
             .tensor = {logits, 2, {n, n_vocab}, {n_vocab, 1}}};
+        if (slot->variant.n_token_ids > 0) {
+            const int64_t width = slot->variant.n_token_ids;
+            event.tensor =
+                (psc_view){pick(context, &slot->variant, logits, n), 2, {n, width}, {width, 1}};
+            if (!event.tensor.data) return -1;
+        }
         if (fn(slot->number, &event, payload) != 0 || s->error->status != PSC_OK) return -1;
         logits += (int64_t)n * n_vocab;
     }
@@ -310,6 +373,51 @@ static psc_status run_first_layer(
     return put_first_rows(context, batch, width);
 }
 
+/* Gives the pass the run's z and MLP output of the first layer, if that is all it needs. */
+static psc_status begin_at_z(psc_context *context, const psc_variant_batch *batch, psc_pass *pass) {
+    psc_variants *v = context->variants;
+    const size_t width = (size_t)context->session->model->info.d_model;
+    const int32_t layer = batch->first_layer;
+    psc_event z, mlp;
+    if (v->kept_z < 0 || batch->edges || layer + 1 >= batch->n_layers ||
+        pass->first_layer != layer || !psc_variant_begins_at_z(batch))
+        return PSC_OK;
+    if (psc_host_fetch(context, v->kept_z, layer, &z) != 0 ||
+        psc_host_fetch(context, v->kept_mlp, layer, &mlp) != 0)
+        return PSC_ERROR_STATE;
+    size_t to = 0;
+    for (int32_t i = 0; i < batch->n_slots; i++) {
+        const size_t from = (size_t)batch->slots[i].row_begin * width;
+        const size_t n = (size_t)batch->slots[i].n_rows * width;
+        memcpy(v->z + to, z.tensor.data + from, n * sizeof(float));
+        memcpy(v->mlp + to, mlp.tensor.data + from, n * sizeof(float));
+        to += n;
+    }
+    pass->resid = v->resid;
+    pass->z = v->z;
+    pass->mlp = v->mlp;
+    return PSC_OK;
+}
+
+/* Lists the panels of the batch's token_ids; *n stays 0 where a variant needs all logits. */
+static void list_panels(psc_variants *v, const psc_variant_batch *batch, int32_t *n) {
+    int32_t count = 0;
+    *n = 0;
+    for (int32_t i = 0; i < batch->n_slots; i++) {
+        const psc_variant *variant = &batch->slots[i].variant;
+        if (variant->n_token_ids == 0) return;
+        for (int32_t k = 0; k < variant->n_token_ids; k++) {
+            const int32_t panel = variant->token_ids[k] / PSC_LANES;
+            int32_t at = 0;
+            while (at < count && v->panels[at] != panel) at++;
+            if (at < count) continue;
+            if (count == MOST_PICKED) return;
+            v->panels[count++] = panel;
+        }
+    }
+    *n = count;
+}
+
 static psc_status run_batch(
     psc_context *context, const psc_variant_batch *batch, psc_error *error) {
     psc_variants *v = context->variants;
@@ -325,11 +433,14 @@ static psc_status run_batch(
         .sink = {v->wanted, v->logits},
         .prefix = batch->shares ? &prefix : NULL,
         .edges = batch->edges ? &edges : NULL};
+    list_panels(v, batch, &pass.sink.n_panels);
+    if (pass.sink.n_panels > 0) pass.sink.panels = v->panels;
     if (status == PSC_OK && batch->edges)
         status =
             psc_edge_buffers_fill(&v->edges, context->session, batch, v->most_rows, &edges, error);
     if (status == PSC_OK) status = psc_variant_subscribe(v->registry, context, batch, false, error);
     if (status == PSC_OK) status = run_first_layer(context, batch, &pass, error);
+    if (status == PSC_OK) status = begin_at_z(context, batch, &pass);
     if (status == PSC_OK)
         status = psc_forward_chunk(v->forward, v->rows, batch->n_rows, &pass, error);
     if (status == PSC_ERROR_PLUGIN)

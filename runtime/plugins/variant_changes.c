@@ -99,6 +99,12 @@ psc_status psc_variant_check(
         return psc_host_fail(context, PSC_ERROR_INPUT,
             "variants: variant %d: its struct_size is %u; at least %u are required", (int)number,
             (unsigned)variant->struct_size, (unsigned)PSC_VARIANT_BYTES);
+    for (int32_t i = 0; i < variant->n_token_ids || variant->n_token_ids < 0; i++)
+        if (variant->n_token_ids < 0 || !variant->token_ids || variant->token_ids[i] < 0 ||
+            variant->token_ids[i] >= info->d_vocab)
+            return psc_host_fail(context, PSC_ERROR_INPUT,
+                "variants: variant %d: its token_ids need n_token_ids ids of 0 to %d", (int)number,
+                (int)info->d_vocab - 1);
     if (variant->edges) {
         const char *fault = psc_variant_edges_check(s, variant, out);
         if (!fault) return PSC_OK;
@@ -245,6 +251,20 @@ int32_t psc_variant_first_rows(const psc_variant_batch *batch, const psc_variant
         if (c->row_end > end) end = c->row_end;
     }
     return end > slot->position ? end - slot->position : slot->n_rows;
+}
+
+bool psc_variant_begins_at_z(const psc_variant_batch *batch) {
+    for (int32_t i = 0; i < batch->n_slots; i++) {
+        const psc_variant *variant = &batch->slots[i].variant;
+        for (int32_t j = 0; j < variant->n_changes; j++) {
+            const place at = place_of(&variant->changes[j], batch->n_layers);
+            if (at.layer <= batch->first_layer && at.point != PSC_HOOK_Z &&
+                at.point != PSC_HOOK_RESULT && at.point != PSC_HOOK_ATTN_OUT &&
+                at.point != PSC_HOOK_MLP_OUT)
+                return false;
+        }
+    }
+    return true;
 }
 
 /* --- subscriptions --------------------------------------------------------------------------- */

@@ -53,6 +53,9 @@ typedef struct psc_variant_batch {
  * them if a change there reaches later rows, through the keys and values or before. */
 int32_t psc_variant_first_rows(const psc_variant_batch *batch, const psc_variant_slot *slot);
 
+/* Whether the slots change their first layer at hook_z or behind it only, before its residual. */
+bool psc_variant_begins_at_z(const psc_variant_batch *batch);
+
 /* Empties the variants' registry of values, or that of gradients, and adds editors for every point
  * and layer that the batch changes, or fixes; batch is their payload. */
 psc_status psc_variant_subscribe(psc_registry *registry, psc_context *context,

@@ -21,9 +21,15 @@ typedef struct group {
     bool all_logits;
 } group;
 
+/* The logits of a row of a variant. */
+static int64_t width_of(const group *g, const psc_variant *variant) {
+    return variant->n_token_ids > 0 ? variant->n_token_ids
+                                    : g->context->session->model->info.d_vocab;
+}
+
 /* The floats of the logits of a variant. */
-static int64_t floats_of(const group *g, const psc_variant_span *span) {
-    return (int64_t)(g->all_logits ? span->n_rows : 1) * g->context->session->model->info.d_vocab;
+static int64_t floats_of(const group *g, const psc_variant *variant, const psc_variant_span *span) {
+    return (int64_t)(g->all_logits ? span->n_rows : 1) * width_of(g, variant);
 }
 
 /* Takes variants from g->begin on, of the caller's n, until the logits are many. */
@@ -36,7 +42,7 @@ static psc_status choose(group *g, int32_t n, const psc_variant *variants) {
         const psc_variant variant = psc_variant_at(variants, g->end);
         status = psc_variant_check(g->context, g->end, &variant, &g->span[i]);
         if (status != PSC_OK) break;
-        g->at[i + 1] = g->at[i] + floats_of(g, &g->span[i]);
+        g->at[i + 1] = g->at[i] + floats_of(g, &variant, &g->span[i]);
         if (i >= least && g->at[i + 1] > GROUP_FLOATS) break;
     }
     return status;
@@ -69,11 +75,13 @@ static int compute(group *g, const psc_variant *variants) {
 }
 
 /* Shows each variant's logits to the plugin. */
-static int show(const group *g, psc_row *shown, psc_variant_fn fn, void *payload) {
+static int show(
+    const group *g, psc_row *shown, const psc_variant *variants, psc_variant_fn fn, void *payload) {
     const psc_session *s = g->context->session;
-    const int64_t n_vocab = s->model->info.d_vocab;
     for (int32_t i = 0; i < g->end - g->begin; i++) {
         const psc_variant_span *span = &g->span[i];
+        const psc_variant variant = psc_variant_at(variants, g->begin + i);
+        const int64_t width = width_of(g, &variant);
         const int32_t n = g->all_logits ? span->n_rows : 1;
         memcpy(shown, s->rows + span->row_begin + span->n_rows - n, (size_t)n * sizeof *shown);
         psc_event event = {.struct_size = sizeof event,
@@ -81,7 +89,7 @@ static int show(const group *g, psc_row *shown, psc_variant_fn fn, void *payload
             .layer = -1,
             .n_rows = n,
             .rows = shown,
-            .tensor = {g->logits + g->at[i], 2, {n, n_vocab}, {n_vocab, 1}}};
+            .tensor = {g->logits + g->at[i], 2, {n, width}, {width, 1}}};
         if (fn(g->begin + i, &event, payload) != 0 || s->error->status != PSC_OK) return -1;
     }
     return 0;
@@ -96,7 +104,7 @@ static int do_group(
     if (!g->logits)
         return psc_host_fail(g->context, PSC_ERROR_MEMORY, "not enough memory for variants");
     int returned = compute(g, variants);
-    if (!returned) returned = show(g, shown, fn, payload);
+    if (!returned) returned = show(g, shown, variants, fn, payload);
     free(g->logits);
     return returned;
 }

@@ -343,7 +343,7 @@ static void open_variants(void) {
             .head = -1,
             .key = -1,
             .alpha = 0.5f};
-        variants[i] = (psc_variant){sizeof *variants, 1, &changes[i], 0, NULL};
+        variants[i] = (psc_variant){sizeof *variants, 1, &changes[i], 0, NULL, 0, NULL};
     }
 }
 

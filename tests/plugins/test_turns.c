@@ -168,7 +168,7 @@ static int jump_out_of_variants(void) {
         .head = -1,
         .key = -1,
         .alpha = 0.5f};
-    const psc_variant variant = {sizeof variant, 1, &change, 0, NULL};
+    const psc_variant variant = {sizeof variant, 1, &change, 0, NULL, 0, NULL};
     if (setjmp(back) == 0)
         host->variants(context, 1, &variant, PSC_ROWS_LAST, jump_in_variant, NULL);
     return 0;

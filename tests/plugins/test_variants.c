@@ -78,7 +78,7 @@ static void add(psc_change a, const psc_change *b) {
     changes[n_variants][0] = a;
     if (b) changes[n_variants][1] = *b;
     variants[n_variants] =
-        (psc_variant){sizeof(psc_variant), b ? 2 : 1, changes[n_variants], 0, NULL};
+        (psc_variant){sizeof(psc_variant), b ? 2 : 1, changes[n_variants], 0, NULL, 0, NULL};
     n_variants++;
 }
 
