@@ -53,6 +53,8 @@ Test(abi, a_variant_grows_at_its_end) {
     cr_assert_eq(offsetof(psc_variant, n_changes), 4);
     cr_assert_eq(offsetof(psc_variant, changes), 8);
     cr_assert_eq(offsetof(psc_variant, row_end), 8 + sizeof(void *));
+    cr_assert_eq(offsetof(psc_variant, n_token_ids), 8 + 3 * sizeof(void *));
+    cr_assert_eq(offsetof(psc_variant, token_ids), 8 + 4 * sizeof(void *));
 }
 
 /* A new member never takes the padding at the end of a released structure: an older caller's

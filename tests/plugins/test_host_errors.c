@@ -229,7 +229,7 @@ static int two_variants(psc_context *given, void *state, int status) {
         .head = -1,
         .key = -1};
     const psc_variant both[] = {
-        {sizeof *both, 1, &change, 0, NULL, 0, NULL}, {sizeof *both, 1, &change, 0, NULL}};
+        {sizeof *both, 1, &change, 0, NULL, 0, NULL}, {sizeof *both, 1, &change, 0, NULL, 0, NULL}};
     if (status == 0) (void)host->variants(given, 2, both, PSC_ROWS_LAST, on_variant, given);
     return 0;
 }

@@ -1039,12 +1039,16 @@ class psc_variant(ctypes.Structure):
     changes: Any
     row_end: int
     edges: Any
+    n_token_ids: int
+    token_ids: Any
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("n_changes", ctypes.c_int32),
         ("changes", ctypes.POINTER(psc_change)),
         ("row_end", ctypes.c_int32),
         ("edges", ctypes.POINTER(psc_edges)),
+        ("n_token_ids", ctypes.c_int32),
+        ("token_ids", ctypes.POINTER(ctypes.c_int32)),
     )
 
     def __init__(self, **values: Any) -> None:
