@@ -61,7 +61,8 @@ static void add(int sequence, int begin, int end, int key) {
             .row_end = end,
             .head = -1,
             .key = key};
-    variants[v] = (psc_variant){sizeof(psc_variant), LAYERS - first_layer, changes[v], end, NULL, 0, NULL};
+    variants[v] =
+        (psc_variant){sizeof(psc_variant), LAYERS - first_layer, changes[v], end, NULL, 0, NULL};
 }
 
 static int edit(const psc_event *event, void *payload) {

@@ -73,7 +73,8 @@ static int run_variant(uint32_t variant_size, uint32_t change_size, int32_t n_ch
         .alpha = 1,
         .values = values,
         .stride = stride};
-    const psc_variant variant = {variant_size, n_changes, n_changes ? &change : NULL, 0, NULL, 0, NULL};
+    const psc_variant variant = {
+        variant_size, n_changes, n_changes ? &change : NULL, 0, NULL, 0, NULL};
     return host->variants(c, 1, &variant, PSC_ROWS_LAST, no_logits, NULL);
 }
 
