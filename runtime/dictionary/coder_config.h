@@ -17,8 +17,9 @@ typedef enum psc_coder_layout {
 
 typedef enum psc_coder_norm {
     PSC_CODER_AS_IS,
-    PSC_CODER_LAYER_NORM,   /* (x - mean) / (std + 1e-5), std unbiased */
-    PSC_CODER_CONSTANT_NORM /* x sqrt(d_in) / |x| */
+    PSC_CODER_LAYER_NORM,    /* (x - mean) / (std + 1e-5), std unbiased */
+    PSC_CODER_CONSTANT_NORM, /* x sqrt(d_in) / |x| */
+    PSC_CODER_CENTERED       /* x - mean */
 } psc_coder_norm;
 
 /* A hook point, or with `affine` the value that the LayerNorm of a hook_normalized ends with. */
@@ -33,7 +34,7 @@ typedef struct psc_coder_config {
     psc_coder_layout layout;
     int32_t kind; /* psc_dictionary_kind */
     psc_coder_norm norm;
-    bool subtracts_b_dec; /* from the input */
+    bool subtracts_b_dec; /* from the input; a transcoder's is taken into b_enc (coder_weights.c) */
     bool rescaled;        /* top-k ranks h_i |d_i| */
     bool is_transcoder, has_skip;
     int32_t d_in, d_out, n_latents, k; /* 0: the weights say it */

@@ -85,6 +85,18 @@ static psc_status add_skip(
     return PSC_OK;
 }
 
+static psc_status check_finite(
+    const psc_coder *coder, const psc_latents *latents, const float *y, psc_error *error) {
+    const size_t n = (size_t)latents->n_rows * (size_t)coder->config.d_out;
+    float sum = 0; /* 0 or NaN */
+    for (size_t i = 0; i < n; i++) sum += y[i] * 0.0f;
+    if (sum == 0) return PSC_OK;
+    return psc_fail(error, PSC_ERROR_INPUT,
+        "%.300s: a row of %s overflows as the dictionary reconstructs it; the row or the weights are "
+        "too large",
+        coder->config.said, coder->out_name);
+}
+
 psc_status psc_coder_decode(psc_coder *coder, psc_team *team, const psc_latents *latents,
     const float *x, size_t stride, float *y, psc_error *error) {
     decoding d = {coder, latents, y};
@@ -95,8 +107,10 @@ psc_status psc_coder_decode(psc_coder *coder, psc_team *team, const psc_latents 
         psc_team_for(team, latents->n_rows, decode_rows, &d);
     else
         decode_rows(0, latents->n_rows, 0, &d);
-    if (!coder->skip.panels) return PSC_OK;
-    return add_skip(coder, latents->n_rows, x + (size_t)latents->first * stride, stride, y, error);
+    if (coder->skip.panels)
+        status =
+            add_skip(coder, latents->n_rows, x + (size_t)latents->first * stride, stride, y, error);
+    return status ? status : check_finite(coder, latents, y, error);
 }
 
 void psc_coder_vector(const psc_coder *coder, int side, int32_t id, float *out) {

@@ -115,7 +115,7 @@ void psc_coder_affine(const psc_coder *coder, float *out, const float *x) {
         memcpy(out, x, n * sizeof *out);
 }
 
-/* x = (x - mean) / (std + eps); gain = std, shift = mean. */
+/* x = (x - mean) / (std + eps); gain = std, shift = mean. gain null: x - mean alone. */
 static void layer_norm(float *x, size_t n, float *gain, float *shift) {
     double sum = 0, centered = 0, square = 0;
     for (size_t i = 0; i < n; i++) sum += x[i];
@@ -128,10 +128,11 @@ static void layer_norm(float *x, size_t n, float *gain, float *shift) {
         const double d = x[i] - centered / (double)n;
         square += d * d;
     }
+    *shift = mean;
+    if (!gain) return;
     const float deviation = (float)sqrt(square / (double)(n - 1));
     for (size_t i = 0; i < n; i++) x[i] /= deviation + LN_EPS;
     *gain = deviation;
-    *shift = mean;
 }
 
 /* x = x c, c = sqrt(n)/|x|; gain = 1/c. */
@@ -152,6 +153,8 @@ static void prepare_row(psc_coder *coder, int64_t r, const float *x) {
     w->shift[r] = 0;
     if (coder->config.norm == PSC_CODER_LAYER_NORM)
         layer_norm(row, n, &w->gain[r], &w->shift[r]);
+    else if (coder->config.norm == PSC_CODER_CENTERED)
+        layer_norm(row, n, NULL, &w->shift[r]);
     else if (coder->config.norm == PSC_CODER_CONSTANT_NORM)
         constant_norm(row, n, &w->gain[r]);
     for (size_t i = 0; coder->config.subtracts_b_dec && i < n; i++) row[i] -= coder->b_dec[i];

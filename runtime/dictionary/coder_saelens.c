@@ -42,7 +42,6 @@ static psc_status take_architecture(psc_coder_config *c, const psc_config_reader
 static psc_status take_activation(psc_coder_config *c, const psc_config_reader *r) {
     char name[PSC_CODER_TEXT] = "relu";
     json_t *more = psc_config_get(r->root, "activation_fn_kwargs");
-    c->k = c->kind == PSC_DICTIONARY_TOPK || c->kind == PSC_DICTIONARY_ABSTOPK ? 100 : 0;
     psc_status status = psc_coder_text(r, r->root, "activation_fn_str", name);
     if (!status) status = psc_coder_text(r, r->root, "activation_fn", name);
     if (status) return status;
@@ -57,8 +56,13 @@ static psc_status take_activation(psc_coder_config *c, const psc_config_reader *
         return psc_fail(
             r->error, PSC_ERROR_INPUT, "%s: activation_fn_kwargs must be an object", r->path);
     if (c->kind != PSC_DICTIONARY_TOPK && c->kind != PSC_DICTIONARY_ABSTOPK) return PSC_OK;
+    c->k = -1;
     status = psc_coder_count(r, r->root, "k", 1 << 24, &c->k);
     if (!status && more) status = psc_coder_count(r, more, "k", 1 << 24, &c->k);
+    if (!status && c->k < 0)
+        status = psc_fail(r->error, PSC_ERROR_INPUT,
+            "%s: k is missing; %s needs the number of active latents as k", r->path,
+            c->architecture);
     if (status) return status;
     return psc_coder_boolean(r, r->root, "rescale_acts_by_decoder_norm", &c->rescaled);
 }
@@ -81,10 +85,47 @@ static psc_status take_norm(psc_coder_config *c, const psc_config_reader *r) {
     return PSC_OK;
 }
 
-/* LayerNorm folded into the next weights leaves hook_normalized without gamma and beta. */
-static bool is_folded(json_t *meta) {
+/* Heads lie side by side in our rows, which is what hook_z asks for. */
+static psc_status take_shape(const psc_config_reader *r, const char *hook) {
+    char shape[PSC_CODER_TEXT] = "none";
+    psc_status status = psc_coder_text(r, r->root, "reshape_activations", shape);
+    if (status || strcmp(shape, "none") == 0) return status;
+    const size_t n = strlen(hook);
+    if (strcmp(shape, "hook_z") == 0 && n >= 2 && strcmp(hook + n - 2, "_z") == 0) return PSC_OK;
+    return psc_fail(r->error, PSC_ERROR_INPUT,
+        "%s: reshape_activations is \"%.60s\" at %.100s; known are none, and hook_z at a hook_z",
+        r->path, shape, hook);
+}
+
+/* How TransformerLens changed the model's weights before the dictionary was trained. */
+static bool was_processed(json_t *meta, const char *how) {
     json_t *more = psc_config_get(meta, "model_from_pretrained_kwargs");
-    return json_is_object(more) && json_is_true(psc_config_get(more, "fold_ln"));
+    return json_is_object(more) && json_is_true(psc_config_get(more, how));
+}
+
+static bool is_of_stream(int32_t point) {
+    return point == PSC_HOOK_EMBED || point == PSC_HOOK_RESID_PRE || point == PSC_HOOK_RESID_MID ||
+           point == PSC_HOOK_RESID_POST || point == PSC_HOOK_ATTN_OUT || point == PSC_HOOK_MLP_OUT;
+}
+
+/* center_writing_weights leaves rows of the stream, and what is written to it, without their mean.
+ * fold_value_biases takes b_V out of the values and of z. */
+static psc_status take_processing(psc_coder_config *c, const psc_config_reader *r, json_t *meta) {
+    const bool centered = was_processed(meta, "center_writing_weights");
+    const bool of_values = c->in.point == PSC_HOOK_V || c->in.point == PSC_HOOK_Z;
+    if (of_values && was_processed(meta, "fold_value_biases"))
+        return psc_fail(r->error, PSC_ERROR_INPUT,
+            "%s: the model was loaded with fold_value_biases, so its values lack b_V; such "
+            "dictionaries of values and z are not supported",
+            r->path);
+    if (!centered || (!is_of_stream(c->in.point) && !is_of_stream(c->out.point))) return PSC_OK;
+    if (c->is_transcoder || c->norm == PSC_CODER_CONSTANT_NORM)
+        return psc_fail(r->error, PSC_ERROR_INPUT,
+            "%s: the model was loaded with center_writing_weights; that is supported of SAEs, "
+            "without constant_norm_rescale",
+            r->path);
+    if (c->norm == PSC_CODER_AS_IS) c->norm = PSC_CODER_CENTERED; /* layer_norm centers by itself */
+    return PSC_OK;
 }
 
 /* The name under one of two keys, with {layer} filled in. */
@@ -108,7 +149,7 @@ static psc_status take_points(
     psc_coder_config *c, const psc_config_reader *r, json_t *meta, bool parallel) {
     char in[PSC_CODER_TEXT], out[PSC_CODER_TEXT];
     psc_error why = {PSC_OK, ""};
-    const bool folded = is_folded(meta);
+    const bool folded = was_processed(meta, "fold_ln");
     psc_status status = take_hook(r, meta, "hook_name", "hook_point", in);
     if (!status) status = take_hook(r, meta, "hook_name_out", NULL, out);
     if (status) return status;
@@ -116,7 +157,13 @@ static psc_status take_points(
         return psc_fail(r->error, PSC_ERROR_INPUT, "%s does not name the hook point (%s); give %s",
             r->path, in[0] ? "hook_name_out" : "hook_name",
             c->is_transcoder ? "point=IN+OUT" : "point=");
-    if (psc_config_get(meta, "hook_head_index") || psc_config_get(meta, "hook_point_head_index"))
+    if (!c->is_transcoder && out[0] && strcmp(in, out) != 0)
+        return psc_fail(r->error, PSC_ERROR_INPUT,
+            "%s: hook_name_out is %.100s, but the architecture \"%.60s\" writes where it reads; "
+            "make it a transcoder's, such as jumprelu_transcoder",
+            r->path, out, c->architecture);
+    if (psc_config_get(meta, "hook_head_index") || psc_config_get(meta, "hook_point_head_index") ||
+        psc_config_get(meta, "hook_head_index_out"))
         return psc_fail(r->error, PSC_ERROR_INPUT,
             "%s: dictionaries of one head (hook_head_index) are not supported", r->path);
     status = psc_coder_point_parse(NULL, &c->in, in, folded, parallel, &why);
@@ -124,7 +171,7 @@ static psc_status take_points(
     if (!status && c->is_transcoder)
         status = psc_coder_point_parse(NULL, &c->out, out, folded, parallel, &why);
     if (status) return psc_fail(r->error, status, "%s: %.300s", r->path, why.message);
-    return PSC_OK;
+    return take_shape(r, in);
 }
 
 psc_status psc_coder_read_saelens(
@@ -144,6 +191,7 @@ psc_status psc_coder_read_saelens(
     if (!status) status = psc_coder_text(r, meta, "model_name", c->model_name);
     if (c->is_transcoder) c->subtracts_b_dec = false; /* b_dec is of the output */
     if (status) return status;
-    return point ? psc_coder_take_points(c, point, parallel, r->error)
-                 : take_points(c, r, meta, parallel);
+    status = point ? psc_coder_take_points(c, point, parallel, r->error)
+                   : take_points(c, r, meta, parallel);
+    return status ? status : take_processing(c, r, meta);
 }

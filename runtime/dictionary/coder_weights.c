@@ -14,6 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Larger weights are those of no dictionary, and a product of two of them would overflow. */
+#define LARGEST 1e18f
+
 typedef struct reader {
     psc_coder *coder;
     psc_tensors *set;
@@ -52,18 +55,21 @@ static psc_status expect(
         second);
 }
 
-/* Elements first..first+n-1, all finite. */
+/* Elements first..first+n-1, all finite and at most LARGEST. */
 static psc_status take(
     const reader *r, const psc_tensor *tensor, size_t first, size_t n, float *out) {
     psc_tensor_floats(r->coder->kernels, tensor, first, n, out);
-    float sum = 0; /* 0 or NaN */
-    for (size_t i = 0; i < n; i++) sum += out[i] * 0.0f;
-    if (sum == 0) return PSC_OK;
+    uint32_t wrong = 0; /* NaN counts */
+    for (size_t i = 0; i < n; i++) wrong |= !(fabsf(out[i]) <= LARGEST);
+    if (!wrong) return PSC_OK;
     for (size_t i = 0; i < n; i++)
-        if (!isfinite(out[i]))
+        if (!(fabsf(out[i]) <= LARGEST))
             return psc_fail(r->error, PSC_ERROR_INPUT,
-                "%.300s: tensor \"%s\" holds a NaN or an infinite number (element %zu)", r->path,
-                tensor->name, first + i);
+                isfinite(out[i])
+                    ? "%.300s: tensor \"%s\" holds a number beyond 1e18 (element %zu), whose products "
+                      "overflow"
+                    : "%.300s: tensor \"%s\" holds a NaN or an infinite number (element %zu)",
+                r->path, tensor->name, first + i);
     return PSC_OK;
 }
 
@@ -144,6 +150,10 @@ static psc_status find_sizes(const reader *r, const psc_tensor *encoder, bool *c
     *columns = c->layout == PSC_CODER_SAELENS ||
                (c->layout == PSC_CODER_TENSORS && encoder->shape[1] != width);
     const size_t n = encoder->shape[*columns ? 1 : 0];
+    if (c->subtracts_b_dec && c->d_in != c->d_out)
+        return psc_fail(r->error, PSC_ERROR_INPUT,
+            "%.300s subtracts b_dec from its input, so rows of %s and %s must be equally wide", c->said,
+            r->coder->in_name, r->coder->out_name);
     if (n > 1 << 24 || (c->n_latents && n != (size_t)c->n_latents))
         return psc_fail(r->error, PSC_ERROR_INPUT,
             "%.300s: tensor \"%s\" has %zu latents, but there must be %s%d", r->path, encoder->name,
@@ -161,6 +171,32 @@ static psc_status find_sizes(const reader *r, const psc_tensor *encoder, bool *c
         return psc_fail(r->error, PSC_ERROR_INPUT,
             "%.300s: %d latents are not %d groups of equal size (groupmax)", c->said,
             (int)c->n_latents, (int)c->k);
+    return PSC_OK;
+}
+
+/* A tensor that nothing reads would change the latents in its library, which refuses it, too. */
+static psc_status check_known(const reader *r) {
+    static const char *const of_gated[] = {"b_gate", "r_mag", "b_mag"};
+    const psc_coder_config *c = &r->coder->config;
+    const bool sparsify = c->layout == PSC_CODER_SPARSIFY;
+    for (size_t i = 0; i < r->set->count; i++) {
+        const char *name = r->set->items[i].name;
+        bool known = strcmp(name, "W_dec") == 0 || strcmp(name, "b_dec") == 0 ||
+                     strcmp(name, sparsify ? "encoder.weight" : "W_enc") == 0 ||
+                     strcmp(name, "scaling_factor") == 0 ||
+                     (c->has_skip && strcmp(name, "W_skip") == 0);
+        if (c->kind != PSC_DICTIONARY_GATED)
+            known |= strcmp(name, sparsify ? "encoder.bias" : "b_enc") == 0;
+        for (int k = 0; c->kind == PSC_DICTIONARY_GATED && k < 3; k++)
+            known |= strcmp(name, of_gated[k]) == 0;
+        if (c->kind == PSC_DICTIONARY_JUMPRELU)
+            known |= strcmp(name, "threshold") == 0 ||
+                     strcmp(name, "activation_function.threshold") == 0;
+        if (!known)
+            return psc_fail(r->error, PSC_ERROR_INPUT,
+                "%.300s: tensor \"%.60s\" has no meaning in this kind of dictionary (%.60s)", r->path,
+                name, c->architecture);
+    }
     return PSC_OK;
 }
 
@@ -197,6 +233,20 @@ static void scale_encoder(const reader *r) {
         for (size_t j = 0; j < k; j++) lane[j * PSC_LANES] *= r->norms[i];
         coder->b_enc[i] *= r->norms[i];
     }
+}
+
+/* A transcoder's W_enc (x - b_dec) + b_enc as W_enc x + b_enc': a graph's latents are linear in x. */
+static void take_b_dec(const reader *r) {
+    psc_coder *coder = r->coder;
+    const size_t n = (size_t)coder->config.n_latents, k = (size_t)coder->config.d_in;
+    const float *panels = coder->encoder.panels;
+    for (size_t i = 0; i < n; i++) {
+        const float *lane = panels + i / PSC_LANES * PSC_LANES * k + i % PSC_LANES;
+        double sum = 0;
+        for (size_t j = 0; j < k; j++) sum += (double)lane[j * PSC_LANES] * coder->b_dec[j];
+        coder->b_enc[i] = (float)((double)coder->b_enc[i] - sum);
+    }
+    coder->config.subtracts_b_dec = false;
 }
 
 /* limits: the products that pass. A product p + b_gate > 0 exactly where p > -b_gate. */
@@ -260,12 +310,14 @@ static psc_status read_all(reader *r) {
     if (!status && c->kind != PSC_DICTIONARY_GATED)
         status = read_vector(
             r, sparsify ? "encoder.bias" : "b_enc", (size_t)c->n_latents, false, &coder->b_enc);
+    if (!status) status = check_known(r);
     if (!status) status = check_scaling(r);
     if (!status) status = read_decoder(r);
     if (!status)
         status = read_matrix(
             r, encoder, columns, (size_t)c->n_latents, (size_t)c->d_in, &coder->encoder);
     if (!status && r->norms) scale_encoder(r);
+    if (!status && c->is_transcoder && c->subtracts_b_dec) take_b_dec(r);
     if (!status && c->has_skip) status = find(r, "W_skip", &skip);
     if (!status && c->has_skip)
         status = read_matrix(r, skip, false, (size_t)c->d_out, (size_t)c->d_in, &coder->skip);

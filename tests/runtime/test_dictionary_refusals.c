@@ -98,7 +98,22 @@ Test(dictionary_refusals, cfg_of_saelens) {
             "normalize_activations is \"covariance_whitening\""},
         {"{\"d_in\":32," HOOK ",\"apply_b_dec_to_input\":1}",
             "apply_b_dec_to_input must be true or false"},
-        {"{\"d_in\":32," HOOK ",\"architecture\":\"topk\"}", "k is 100|4 latents"},
+        {"{\"d_in\":32," HOOK ",\"architecture\":\"topk\"}", "k is missing; topk needs"},
+        {"{\"d_in\":32," HOOK ",\"activation_fn\":\"topk\",\"activation_fn_kwargs\":{}}",
+            "k is missing; topk needs"},
+        {"{\"d_in\":32," HOOK ",\"architecture\":\"topk\",\"k\":5}", "k is 5|4 latents"},
+        {"{\"d_in\":32," HOOK ",\"hook_head_index_out\":0}", "one head (hook_head_index)"},
+        {"{\"d_in\":32," HOOK ",\"hook_name_out\":\"blocks.1.hook_mlp_out\"}",
+            "hook_name_out is blocks.1.hook_mlp_out|\"standard\" writes where it reads"},
+        {"{\"d_in\":32," HOOK ",\"reshape_activations\":\"hook_z\"}",
+            "reshape_activations is \"hook_z\" at blocks.1.hook_resid_post"},
+        {"{\"d_in\":32," HOOK ",\"reshape_activations\":\"flat\"}", "\"flat\""},
+        {"{\"d_in\":32,\"hook_name\":\"blocks.1.attn.hook_z\","
+         "\"model_from_pretrained_kwargs\":{\"fold_value_biases\":true}}",
+            "fold_value_biases|lack b_V"},
+        {"{\"d_in\":32," HOOK ",\"normalize_activations\":\"constant_norm_rescale\","
+         "\"model_from_pretrained_kwargs\":{\"center_writing_weights\":true}}",
+            "center_writing_weights"},
         {"{\"d_in\":32," HOOK ",\"architecture\":\"topk\",\"k\":0}", "k is 0"},
         {"{\"d_in\":32," HOOK ",\"architecture\":\"jumprelu\"}",
             "no tensor \"threshold\"|jumprelu"},
@@ -142,6 +157,8 @@ Test(dictionary_refusals, tensors) {
             "\"b_dec\" must have 32 numbers"},
         {{{"W_enc", "[32,4]", 128}, {"b_enc", "[4]", 4}, {"scaling_factor", "[4]", 4}, {0}},
             "scaling_factor is not 1"},
+        {{{"W_enc", "[32,4]", 128}, {"b_enc", "[4]", 4}, {"log_threshold", "[4]", 4}, {0}},
+            "\"log_threshold\" has no meaning in this kind of dictionary (standard)"},
     };
     put_saelens("{\"d_in\":32," HOOK "}");
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -160,7 +177,7 @@ static void damage(const char *source, const char *file) {
     char *cfg = NULL, *bytes = NULL;
     char path[600], name[100], kept[4];
     size_t n = 0, size = 0;
-    static const float wrong[] = {NAN, INFINITY};
+    static const float wrong[] = {NAN, INFINITY, 1e30f};
     snprintf(path, sizeof path, PSC_SOURCE_DIR "/tests/golden/sae/%s/cfg.json", source);
     cr_assert_eq(psc_read_file(&cfg, &n, path, 1 << 20, &error), PSC_OK);
     snprintf(path, sizeof path, PSC_SOURCE_DIR "/tests/golden/sae/%s/%s", source, file);
@@ -171,7 +188,7 @@ static void damage(const char *source, const char *file) {
     put("layers.1.mlp/cfg.json", cfg, n);
     snprintf(name, sizeof name, "layers.1.mlp/%s", file);
     for (size_t t = 0; t < set->count; t++)
-        for (int w = 0; w < 2; w++) {
+        for (int w = 0; w < 3; w++) {
             const psc_tensor *tensor = &set->items[t];
             const size_t place = (size_t)(tensor->data - set->files[0].mapping.data) + 4 * 7;
             char words[100];
@@ -179,7 +196,9 @@ static void damage(const char *source, const char *file) {
             memcpy(bytes + place, &wrong[w], 4);
             put(name, bytes, size);
             memcpy(bytes + place, kept, 4);
-            snprintf(words, sizeof words, "\"%s\" holds a NaN or an infinite number (element 7)",
+            snprintf(words, sizeof words,
+                w < 2 ? "\"%s\" holds a NaN or an infinite number (element 7)"
+                      : "\"%s\" holds a number beyond 1e18 (element 7)",
                 tensor->name);
             refused("layers.1.mlp", words);
         }
@@ -216,7 +235,11 @@ Test(dictionary_refusals, cfg_and_folders_of_sparsify) {
         {"{\"d_in\":32,\"num_latents\":0,\"k\":2}", "4 latents, but there must be 1024"},
         {"{\"d_in\":32,\"num_latents\":4,\"k\":2,\"skip_connection\":true}",
             "no tensor \"W_skip\""},
-        {"{\"d_in\":32,\"num_latents\":4,\"k\":2,\"signed\":0}", "signed must be true or false"}};
+        {"{\"d_in\":32,\"num_latents\":4,\"k\":2,\"signed\":0}", "signed must be true or false"},
+        {"{\"d_in\":32,\"num_latents\":4}", "k is missing; topk needs"},
+        {"{\"d_in\":32,\"num_latents\":4,\"k\":2,\"batch_topk\":true}", "batch_topk is true"},
+        {"{\"d_in\":32,\"num_latents\":4,\"k\":2,\"transcode\":false,\"skip_connection\":true}",
+            "has a skip_connection, but transcode is false"}};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char path[200];
         make_folder(names[i][0]);
@@ -253,6 +276,13 @@ Test(dictionary_refusals, files_of_a_transcoder) {
     cr_assert_str_eq(coder->info.in_name, "blocks.1.mlp.hook_in");
     cr_assert_str_eq(coder->info.out_name, "blocks.1.hook_mlp_out");
     psc_coder_close(&coder);
+    put_text("config.yaml", "model_kind: transcoder_set\nfeature_input_hook: \"hook_resid_pre\" # x\n");
+    cr_assert_eq(open_at(at("layer_1.safetensors"), &coder), PSC_OK, "%s", error.message);
+    cr_assert_str_eq(coder->info.in_name, "blocks.1.hook_resid_pre");
+    cr_assert_str_eq(coder->info.out_name, "blocks.1.hook_mlp_out");
+    psc_coder_close(&coder);
+    put_text("config.yaml", "feature_input_hook: hook_foo\n");
+    refused("layer_1.safetensors", "config.yaml: feature_input_hook|'blocks.1.hook_foo' is neither");
 }
 
 /* --- memory ---------------------------------------------------------------------------------- */

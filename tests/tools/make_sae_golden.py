@@ -25,6 +25,8 @@ os.environ["SPARSIFY_DISABLE_TRITON"] = "1"
 try:
     import numpy as np
     import torch
+    from circuit_tracer.transcoder.activation_functions import JumpReLU
+    from circuit_tracer.transcoder.single_layer_transcoder import SingleLayerTranscoder
     from dictionary_learning import AutoEncoder, GatedAutoEncoder, JumpReluAutoEncoder
     from dictionary_learning.dictionary import AutoEncoderNew
     from dictionary_learning.trainers.batch_top_k import BatchTopKSAE
@@ -185,6 +187,13 @@ SAELENS = {  # name -> architecture, hook, hook_out, further keys of the config
         "blocks.1.hook_mlp_out",
         {},
     ),
+    "jumprelu_skip_transcoder": (
+        "jumprelu_skip_transcoder",
+        "blocks.0.ln2.hook_normalized",
+        "blocks.0.hook_mlp_out",
+        {},
+    ),
+    "abstopk": ("abstopk", "blocks.1.hook_resid_post", None, {"k": K}),
 }
 
 
@@ -204,6 +213,8 @@ def saelens_clear(sae, x):
     if sae.cfg.architecture() == "gated":
         gate = sae.process_sae_in(x) @ sae.W_enc + sae.b_gate
         return clear(gate) and clear(pre[0])
+    if sae.cfg.architecture() == "abstopk":
+        return clear(pre[0].abs(), k=sae.cfg.k)
     if sae.cfg.architecture() == "topk":
         scale = sae.W_dec.norm(dim=-1) if sae.cfg.rescale_acts_by_decoder_norm else 1
         return clear(pre[0] * scale, k=sae.cfg.k)
@@ -273,6 +284,18 @@ OLD = {  # layouts of cfg.json before version 6: name -> (weights of, hook, cfg)
         },
     ),
 }
+
+
+def write_centered(run):
+    """Of a model loaded with center_writing_weights: its rows of the stream lack their mean."""
+    hook = "blocks.1.hook_resid_post"
+    x = run[hook]
+    mean = x.mean(1, keepdim=True)
+    sae = random_saelens(run | {hook: x - mean}, "standard", hook, None, {})
+    sae.cfg.metadata.model_from_pretrained_kwargs = {"center_writing_weights": True}
+    sae.save_model(OUT / "centered")
+    with torch.no_grad():
+        keep("centered", x, sae.encode(x - mean), sae(x - mean) + mean, x)
 
 
 def write_old(run):
@@ -374,6 +397,58 @@ def write_sparsify(run):
         },
     )
     keep_sparsify(run, name, "blocks.1.hook_resid_post", None)
+    write_sparsify_skip_old(run)
+
+
+def write_sparsify_skip_old(run):
+    """A transcoder of 2024: cfg.json says nothing of transcode, and b_dec is subtracted."""
+    name, x = "sparsify_skip_old/layers.1.mlp", run["mlp_in.1"]
+    for seed in range(100):
+        coder = SparseCoder(N, SparseCoderConfig(num_latents=F, k=K, skip_connection=True))
+        if sparsify_clear(fill(coder, seed, float(x.std())), x):
+            break
+    else:
+        raise SystemExit(f"{name}: no seed is clear of ties")
+    coder.save_to_disk(OUT / name)
+    cfg = {"expansion_factor": 32, "normalize_decoder": True, "num_latents": F, "k": K}
+    write_json(
+        OUT / name / "cfg.json", cfg | {"multi_topk": False, "skip_connection": True, "d_in": N}
+    )
+    keep_sparsify(run, name, "mlp_in.1", "blocks.1.hook_mlp_out")
+
+
+# circuit-tracer -------------------------------------------------------------------------------
+
+
+def write_files(run):
+    """layer_L.safetensors of a set: of layer 0 with a skip connection, of layer 1 with thresholds."""
+    (OUT / "files").mkdir()
+    for layer in range(2):
+        x, name = run[f"mlp_in.{layer}"], f"files/layer_{layer}.safetensors"
+        for seed in range(100):
+            act = JumpReLU(torch.full((F,), 0.3 * float(x.std())), 0.1) if layer else torch.relu
+            coder = SingleLayerTranscoder(
+                N, F, act, layer, skip_connection=layer == 0, device="cpu", dtype=torch.float32
+            )
+            fill(coder, seed, float(x.std()))
+            limit = act.threshold if layer else 0.0
+            if clear(coder.encode(x, apply_activation_function=False), threshold=limit):
+                break
+        else:
+            raise SystemExit(f"{name}: no seed is clear of ties")
+        coder.to_safetensors(str(OUT / name))
+        with torch.no_grad():
+            f = coder.encode(x)
+            y = run[f"blocks.{layer}.hook_mlp_out"]
+            keep(name.replace("/", "."), x, f, coder.decode(f, x), y)
+    write_yaml(OUT / "files")
+
+
+def write_yaml(folder):
+    (folder / "config.yaml").write_text(
+        "model_kind: transcoder_set\nfeature_input_hook: mlp.hook_in\n"
+        "feature_output_hook: hook_mlp_out\n"
+    )
 
 
 def keep_sparsify(run, name, hook, out):
@@ -467,7 +542,9 @@ def main():
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir(parents=True)
     write_saelens(run)
+    write_centered(run)
     write_old(run)
+    write_files(run)
     write_sparsify(run)
     with tempfile.TemporaryDirectory() as scratch:
         write_learned(run, pathlib.Path(scratch))
