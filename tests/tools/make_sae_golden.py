@@ -137,7 +137,7 @@ def keep(name, x, acts, out, y):
     tensors = {
         k: v.detach().reshape(rows, -1).float().contiguous().clone() for k, v in flat.items()
     }
-    assert (tensors["acts"] > 0).any(1).all(), f"{name}: a row without latents"
+    assert (tensors["acts"] != 0).any(1).all(), f"{name}: a row without latents"
     save_file(tensors | {"tokens": torch.tensor(TOKENS)}, str(OUT / f"{name}.safetensors"))
 
 
@@ -431,6 +431,8 @@ def write_files(run):
                 N, F, act, layer, skip_connection=layer == 0, device="cpu", dtype=torch.float32
             )
             fill(coder, seed, float(x.std()))
+            if layer:
+                act.threshold.data.fill_(0.3 * float(x.std()))
             limit = act.threshold if layer else 0.0
             if clear(coder.encode(x, apply_activation_function=False), threshold=limit):
                 break
