@@ -167,7 +167,7 @@ const psc_plugin *psc_builtin_sae(void) {
         .summary = "latents of a sparse dictionary (SAE or transcoder): which are active, how well "
                    "they reconstruct, loss recovered, contexts",
         .options = sae_options,
-        .corpus = PSC_CORPUS_YES,
+        .corpus = PSC_CORPUS_OVERLAPS,
         .open = sae_open,
         .run_begin = sae_run_begin,
         .run_end = sae_run_end,

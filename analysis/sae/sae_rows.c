@@ -20,9 +20,10 @@ static int make_text(sae_state *s) {
     return !s->best || !s->best_value || !s->n_best || !s->listed_value ? -1 : 0;
 }
 
-/* Takes the rows before `from` out of the chosen ones. */
+/* Takes the rows before `from` out of the chosen ones, and where windows overlap those that an
+ * earlier window had. */
 static int leave_out(sae_state *s) {
-    const int32_t n_all = s->rows.n_all;
+    const int32_t n_all = s->rows.n_all, n_chosen = s->rows.n;
     int32_t *index = s->host->run_alloc(s->context, (uint64_t)n_all * sizeof *index + 1);
     int32_t *slot = s->host->run_alloc(s->context, (uint64_t)n_all * sizeof *slot + 1);
     int32_t n = 0;
@@ -30,9 +31,15 @@ static int leave_out(sae_state *s) {
     for (int32_t i = 0; i < n_all; i++) {
         slot[i] = -1;
         if (s->rows.slot[i] < 0 || s->all[i].position < s->from) continue;
+        const int repeated = s->corpus ? s->host->repeated(s->context, &s->all[i]) : 0;
+        if (repeated < 0) return -1;
+        if (repeated) continue;
         slot[i] = n;
         index[n++] = i;
     }
+    if (n == 0 && !s->corpus && n_chosen > 0 && n_chosen < n_all)
+        return s->host->fail(s->context,
+            "rows= names only position 0, which from=1 leaves out; name other rows, or from=0");
     s->rows.n = n;
     s->rows.index = index;
     s->rows.slot = slot;
@@ -174,6 +181,10 @@ int sae_on_out(const psc_event *event, void *payload) {
             y = s->target;
         }
         add_row(s, row, y);
+        if (!isfinite(s->error[s->rows.slot[row]]))
+            return s->host->fail(s->context,
+                "the row at position %d of %s holds a NaN or an infinite number, so it has no latents",
+                (int)s->all[row].position, s->d.out_name);
     }
     return 0;
 }

@@ -254,6 +254,19 @@ Test(sae, an_edited_run_has_latents_but_no_loss) {
 
 /* --- refusals -------------------------------------------------------------------------------- */
 
+Test(sae, rows_that_from_leaves_out_are_refused) {
+    psc_model *model = must_model(golden_path("parallel_f32", NULL));
+    psc_session *session = must_session(model, NULL, 1, 0);
+    const psc_token tokens[3] = {{.id = 3}, {.id = 41}, {.id = 7}};
+    const psc_input input = {0, 3, tokens};
+    psc_error error = {0};
+    load(session, "path=" SAE "standard,rows=0,from=1");
+    cr_assert_neq(psc_session_run(session, &input, 1, NULL, &error), PSC_OK);
+    cr_assert(strstr(error.message, "which from=1 leaves out"), "%s", error.message);
+    psc_session_close(&session);
+    psc_model_close(&model);
+}
+
 Test(sae, bad_options) {
     static const char *const bad[][2] = {{"", "path is missing"},
         {"path=" SAE "none", "there is no"}, {"path=" SAE, "name the folder of one"},

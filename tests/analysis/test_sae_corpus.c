@@ -141,6 +141,55 @@ Test(sae_corpus, documents) {
     psc_model_close(&model);
 }
 
+/* Latents of the tokens from..from+n-1 of document 4 as a text, and how often each is active from row
+ * `begin` on. */
+static void count_fires(psc_model *model, int from, int n, int begin, double fires[53]) {
+    psc_token tokens[32] = {{0}};
+    psc_session *session = must_session(model, NULL, 1, 0);
+    load(session, "path=" SAE "standard,top=53,loss=no");
+    for (int i = 0; i < n; i++) tokens[i].id = token_of(4, from + i);
+    must_run_one(session, tokens, n);
+    const psc_array ids = must_array(session, "sae.latent_ids");
+    for (int r = begin; r < n; r++)
+        for (int k = 0; k < 53 && array_at(&ids, r * 53 + k) >= 0; k++)
+            fires[(int)array_at(&ids, r * 53 + k)]++;
+    psc_session_close(&session);
+}
+
+/* Two windows of 16 tokens of one document, 8 of them in both: each token counts once, with the context
+ * of its first window. */
+Test(sae_corpus, windows_that_overlap_count_each_token_once) {
+    psc_model *model = must_model(golden_path("parallel_f32", NULL));
+    psc_session_options how = PSC_SESSION_OPTIONS_INIT;
+    psc_session *session = NULL;
+    psc_error error = {0};
+    double fires[53] = {0};
+    how.threads = 2;
+    how.accumulate = how.overlap = 1;
+    cr_assert_eq(psc_session_open(&session, model, &how, &error), PSC_OK, "%s", error.message);
+    load(session, "path=" SAE "standard,loss=yes");
+    for (int32_t first = 0; first <= 8; first += 8) {
+        psc_token tokens[16] = {{0}};
+        psc_run_options run = PSC_RUN_OPTIONS_INIT;
+        const psc_document document = {4, first};
+        const psc_input input = {0, 16, tokens};
+        for (int i = 0; i < 16; i++) tokens[i].id = token_of(4, first + i);
+        run.documents = &document;
+        run.repeated = &first;
+        psc_session_truncate(session, 0, 0);
+        cr_assert_eq(
+            psc_session_run(session, &input, 1, &run, &error), PSC_OK, "%s", error.message);
+        count_fires(model, first, 16, first, fires);
+    }
+    report(session);
+    const psc_array got = must_array(session, "sae.fires");
+    for (int i = 0; i < 53; i++) cr_assert_eq(array_at(&got, i), fires[i], "latent %d", i);
+    cr_assert_eq(value_of(session, "tokens"), 24);
+    cr_assert_eq(value_of(session, "tokens_scored"), 15 + 7); /* rows with a next token */
+    psc_session_close(&session);
+    psc_model_close(&model);
+}
+
 /* A state is read on, and another is merged: every total has the same bits. */
 Test(sae_corpus, states) {
     char path[] = "/tmp/psc-sae-XXXXXX";
