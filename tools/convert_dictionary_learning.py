@@ -3,6 +3,9 @@
 
     tools/convert_dictionary_learning.py FROM TO       TO/cfg.json, TO/sae_weights.safetensors
 
+Of the dictionaries of pythia-70m-deduped that came with the library, resid_out_layer3/10_32768 and
+the like, the path names the hook point, and the tensors are an AutoEncoder's.
+
 Needs torch and safetensors. The classes are AutoEncoder, AutoEncoderNew, AutoEncoderTopK,
 BatchTopKSAE, MatryoshkaBatchTopKSAE, GatedAutoEncoder and JumpReluAutoEncoder. ae.pt is read
 without running code from it. The tensors keep their values and their type.
@@ -25,11 +28,21 @@ except ModuleNotFoundError as error:
 
 SUBMODULES = {
     "resid_post": "hook_resid_post",
+    "resid_out": "hook_resid_post",
     "resid_pre": "hook_resid_pre",
     "mlp_out": "hook_mlp_out",
     "attention_out": "hook_attn_out",
     "attn_out": "hook_attn_out",
 }
+
+# Names that the reader knows (docs/plugins/sae.md, docs/hooks.md).
+POINT = re.compile(
+    r"hook_embed|embed_in|ln_final(\.hook_normalized)?|final_layer_norm"
+    r"|blocks\.\d+\.(hook_(resid_(pre|mid|post)|attn_out|mlp_out|mlp_in|in|out)"
+    r"|attn\.hook_(q|k|v|z|rot_q|rot_k|in|out)|mlp\.hook_(pre|post|in|out)|ln[12]\.hook_normalized)"
+    r"|(gpt_neox\.)?layers[._]\d+([._](attention(\.dense)?|input_layernorm|post_attention_layernorm"
+    r"|mlp(\.(dense_h_to_4h|act|dense_4h_to_h))?))?"
+)
 
 # Of each class: the architecture, whether b_dec is subtracted from the input, {ours: theirs}.
 # A name that ends in .T is transposed: nn.Linear keeps [out, in].
@@ -67,6 +80,35 @@ def is_count(value, least):
     return type(value) is int and value >= least  # True is an int, too
 
 
+def trainer_of_state(folder, state):
+    """What config.json would say of an AutoEncoder in a folder like resid_out_layer3/10_32768."""
+    weight = state.get("encoder.weight")
+    names = {"encoder.weight", "encoder.bias", "decoder.weight", "bias"}
+    if set(state) != names or not torch.is_tensor(weight) or weight.ndim != 2:
+        fail(f"{folder}/config.json has no trainer, and ae.pt is not an AutoEncoder's")
+    trainer = {
+        "dict_class": "AutoEncoder",
+        "activation_dim": weight.shape[1],
+        "dict_size": weight.shape[0],
+    }
+    for part in reversed(folder.resolve().parts):
+        if part == "embed":
+            return trainer | {"submodule_name": "embed", "layer": 0}
+        if found := re.fullmatch(r"((?:resid|attn|mlp)_out)_layer_?(\d+)", part):
+            return trainer | {"submodule_name": part, "layer": int(found[2])}
+    return trainer
+
+
+def has_trainer(folder):
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError):
+        return True  # read_trainer says what is wrong
+    return not isinstance(config, dict) or "trainer" in config
+
+
 def read_trainer(folder):
     path = folder / "config.json"
     try:
@@ -74,6 +116,10 @@ def read_trainer(folder):
     except (OSError, ValueError) as error:
         fail(f"cannot read {path}: {error}")
     trainer = config.get("trainer") if isinstance(config, dict) else None
+    buffer = config.get("buffer") if isinstance(config, dict) else None
+    io = buffer.get("io", "out") if isinstance(buffer, dict) else "out"
+    if io != "out":
+        fail(f"{path} has io {io!r}: only dictionaries of a module's output are supported")
     if not isinstance(trainer, dict):
         fail(f'{path} has no object "trainer"')
     if str(trainer.get("dict_class")) not in CLASSES:
@@ -99,7 +145,11 @@ def read_state(folder):
 def hook_of(trainer, point):
     """The hook point: --point, or what the trainer's submodule_name and layer say."""
     if point:
+        if not POINT.fullmatch(point):
+            fail(f"--point {point} is no hook point; name one like blocks.3.hook_resid_post")
         return point
+    if trainer.get("submodule_name") == "embed":
+        return "hook_embed"
     layer, name = trainer.get("layer"), trainer.get("submodule_name")
     if not is_count(layer, 0):
         fail('config.json has no whole number "layer"; give --point blocks.L.hook_resid_post')
@@ -163,8 +213,8 @@ def config_of(state, trainer, tensors, point):
 
 
 def convert(source, target, point=None):
-    trainer = read_trainer(source)
     state = read_state(source)
+    trainer = read_trainer(source) if has_trainer(source) else trainer_of_state(source, state)
     tensors = tensors_of(state, trainer)
     config = config_of(state, trainer, tensors, point)
     try:

@@ -421,7 +421,7 @@ def write_sparsify_skip_old(run):
 
 
 def write_files(run):
-    """layer_L.safetensors of a set: of layer 0 with a skip connection, of layer 1 with thresholds."""
+    """layer_L.safetensors of a set: layer 0 has a skip connection, layer 1 thresholds."""
     (OUT / "files").mkdir()
     for layer in range(2):
         x, name = run[f"mlp_in.{layer}"], f"files/layer_{layer}.safetensors"
