@@ -148,8 +148,7 @@ static void yaml_value(char out[PSC_CODER_TEXT], const char *text, const char *k
 
 /* circuit-tracer's config.yaml in the folder of layer_3.safetensors names the ends of all layers, as
  * feature_input_hook: mlp.hook_in. Without the file they are those of the MLP. */
-static psc_status take_yaml(
-    psc_coder_config *c, int32_t layer, bool parallel, psc_error *error) {
+static psc_status take_yaml(psc_coder_config *c, int32_t layer, bool parallel, psc_error *error) {
     static const char *const keys[] = {"feature_input_hook", "feature_output_hook"};
     psc_coder_point *const ends[] = {&c->in, &c->out};
     char path[PSC_CODER_PATH], hook[PSC_CODER_TEXT], name[PSC_CODER_TEXT + 16];
@@ -166,8 +165,8 @@ static psc_status take_yaml(
         if (!hook[0]) continue;
         snprintf(name, sizeof name, "blocks.%d.%s", (int)layer, hook);
         if (psc_coder_point_parse(NULL, ends[i], name, false, parallel, &why))
-            status = psc_fail(error, PSC_ERROR_INPUT, "%.300s: %s: %.300s", path, keys[i],
-                why.message);
+            status =
+                psc_fail(error, PSC_ERROR_INPUT, "%.300s: %s: %.300s", path, keys[i], why.message);
     }
     free(text);
     return status;

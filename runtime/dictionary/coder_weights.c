@@ -152,8 +152,8 @@ static psc_status find_sizes(const reader *r, const psc_tensor *encoder, bool *c
     const size_t n = encoder->shape[*columns ? 1 : 0];
     if (c->subtracts_b_dec && c->d_in != c->d_out)
         return psc_fail(r->error, PSC_ERROR_INPUT,
-            "%.300s subtracts b_dec from its input, so rows of %s and %s must be equally wide", c->said,
-            r->coder->in_name, r->coder->out_name);
+            "%.300s subtracts b_dec from its input, so rows of %s and %s must be equally wide",
+            c->said, r->coder->in_name, r->coder->out_name);
     if (n > 1 << 24 || (c->n_latents && n != (size_t)c->n_latents))
         return psc_fail(r->error, PSC_ERROR_INPUT,
             "%.300s: tensor \"%s\" has %zu latents, but there must be %s%d", r->path, encoder->name,
@@ -194,8 +194,8 @@ static psc_status check_known(const reader *r) {
                      strcmp(name, "activation_function.threshold") == 0;
         if (!known)
             return psc_fail(r->error, PSC_ERROR_INPUT,
-                "%.300s: tensor \"%.60s\" has no meaning in this kind of dictionary (%.60s)", r->path,
-                name, c->architecture);
+                "%.300s: tensor \"%.60s\" has no meaning in this kind of dictionary (%.60s)",
+                r->path, name, c->architecture);
     }
     return PSC_OK;
 }

@@ -21,9 +21,9 @@ static const char *const folders[] = {"standard", "standard_mlp", "layer_norm", 
     "learned_new", "learned_topk", "learned_batch_topk", "learned_matryoshka", "learned_gated",
     "learned_jumprelu", "sparsify_topk/layers.1", "sparsify_topk/layers.0.mlp",
     "sparsify_groupmax/layers.0.attention", "sparsify_transcoder/layers.0.mlp",
-    "sparsify_skip/layers.1.mlp", "sparsify_old/layers.1", "abstopk",
-    "jumprelu_skip_transcoder", "centered", "sparsify_skip_old/layers.1.mlp",
-    "files/layer_0.safetensors", "files/layer_1.safetensors"};
+    "sparsify_skip/layers.1.mlp", "sparsify_old/layers.1", "abstopk", "jumprelu_skip_transcoder",
+    "centered", "sparsify_skip_old/layers.1.mlp", "files/layer_0.safetensors",
+    "files/layer_1.safetensors"};
 enum { N_FOLDERS = sizeof folders / sizeof *folders, ROWS = 9, WIDTH = 32 };
 
 /* What the library has of the folder: NAME.safetensors beside it, "/" as ".". */

@@ -276,13 +276,15 @@ Test(dictionary_refusals, files_of_a_transcoder) {
     cr_assert_str_eq(coder->info.in_name, "blocks.1.mlp.hook_in");
     cr_assert_str_eq(coder->info.out_name, "blocks.1.hook_mlp_out");
     psc_coder_close(&coder);
-    put_text("config.yaml", "model_kind: transcoder_set\nfeature_input_hook: \"hook_resid_pre\" # x\n");
+    put_text(
+        "config.yaml", "model_kind: transcoder_set\nfeature_input_hook: \"hook_resid_pre\" # x\n");
     cr_assert_eq(open_at(at("layer_1.safetensors"), &coder), PSC_OK, "%s", error.message);
     cr_assert_str_eq(coder->info.in_name, "blocks.1.hook_resid_pre");
     cr_assert_str_eq(coder->info.out_name, "blocks.1.hook_mlp_out");
     psc_coder_close(&coder);
     put_text("config.yaml", "feature_input_hook: hook_foo\n");
-    refused("layer_1.safetensors", "config.yaml: feature_input_hook|'blocks.1.hook_foo' is neither");
+    refused(
+        "layer_1.safetensors", "config.yaml: feature_input_hook|'blocks.1.hook_foo' is neither");
 }
 
 /* --- memory ---------------------------------------------------------------------------------- */
