@@ -98,7 +98,7 @@ psc_status psc_session_totals_identity(char out[33], psc_session *session, psc_e
         if (session->contexts[i]->shards)
             status = psc_fail(error, PSC_ERROR_INPUT,
                 "plugin %s writes rows in the order of the corpus, so its processes need parts of "
-                "their own: start them separately, each with its --shard",
+                "their own: pass --shard auto, and merge",
                 session->contexts[i]->name);
     if (status != PSC_OK) return status;
     json_t *origin = psc_state_origin(session);
