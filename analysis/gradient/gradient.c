@@ -78,6 +78,20 @@ static int find_baseline(gradient_state *s) {
 
 /* --- the run --------------------------------------------------------------------------------- */
 
+/* The numbers of steps that may be tried, and what the path leaves with each. */
+static int make_path_arrays(gradient_state *s) {
+    static const char *const axes[] = {"targets", "target_rows", "path_steps"};
+    const psc_host *host = s->host;
+    int32_t n = s->steps < GRADIENT_FIRST_STEPS ? s->steps : GRADIENT_FIRST_STEPS;
+    s->n_doublings = 0;
+    s->path_steps[s->n_doublings++] = n;
+    for (; n <= s->steps / 2; n *= 2) s->path_steps[s->n_doublings++] = 2 * n;
+    if (host->axis_numbers(s->context, "path_steps", s->n_doublings, s->path_steps)) return -1;
+    s->steps_taken = host->array(s->context, "steps", PSC_I32, 2, axes);
+    s->path_gap = host->array(s->context, "path_gap", PSC_F64, 3, axes);
+    return s->steps_taken && s->path_gap ? 0 : -1;
+}
+
 static int make_arrays(gradient_state *s) {
     static const char *const axes[] = {"targets", "target_rows", "rows"};
     const psc_host *host = s->host;
@@ -97,10 +111,7 @@ static int make_arrays(gradient_state *s) {
         *arrays[i].to = host->array(s->context, arrays[i].name, PSC_F64, arrays[i].n_axes, axes);
         if (!*arrays[i].to) return -1;
     }
-    s->steps_taken = NULL;
-    if (s->steps == 0) return 0;
-    s->steps_taken = host->array(s->context, "steps", PSC_I32, 2, axes);
-    return s->steps_taken ? 0 : -1;
+    return s->steps > 0 ? make_path_arrays(s) : 0;
 }
 
 static int gradient_run_begin(psc_context *context, void *state) {

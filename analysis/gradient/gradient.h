@@ -7,7 +7,11 @@
 
 #include "common.h"
 
-enum { GRADIENT_MOST = 1000 }; /* tokens listed */
+enum {
+    GRADIENT_MOST = 1000, /* tokens listed */
+    GRADIENT_FIRST_STEPS = 8,
+    GRADIENT_DOUBLINGS = 18 /* most numbers of steps that are tried: 8 to 2^20 */
+};
 
 typedef enum gradient_baseline { BASELINE_ZERO, BASELINE_MEAN, BASELINE_TOKEN } gradient_baseline;
 
@@ -47,6 +51,8 @@ typedef struct gradient_state {
     double *norm, *times_input, *integrated;           /* [targets, target_rows, rows] */
     double *value, *base, *input_gap, *integrated_gap; /* [targets, target_rows] */
     int32_t *steps_taken;
+    double *path_gap; /* [targets, target_rows, n_doublings] the gap with each of path_steps */
+    int32_t path_steps[GRADIENT_DOUBLINGS], n_doublings; /* what may be tried: 8, 16, ... */
 } gradient_state;
 
 /* --- gradient_integrated.c --- */

@@ -3,14 +3,13 @@
  *   integrated_j = 1/n [ (g_j(x0) + g_j(x))/2 + sum of g_j(x(a)), 0 < k < n ] . (x_j - x0)
  *   gap = m(x) - m(x0) - sum_j integrated_j
  *
- * n begins at FIRST_STEPS and doubles, until |gap| <= error |m(x) - m(x0)| or more steps are not
+ * n begins at GRADIENT_FIRST_STEPS and doubles, until |gap| <= error |m(x) - m(x0)| or more steps are not
  * allowed. Each doubling adds the gradients halfway between. Sums are over ascending k, level by
  * level. A point of the path is a variant of the run whose embeddings are changed. */
 #include "gradient.h"
 
 #include <math.h>
 
-#define FIRST_STEPS 8
 #define MOST_VARIANTS 64               /* of a call */
 #define MOST_FLOATS ((int64_t)4 << 20) /* of the embeddings of a call */
 
@@ -109,8 +108,8 @@ static int add_point(path *p, int32_t k, int32_t n) {
     return 0;
 }
 
-/* The integral with n steps; whether its gap is within the bound. */
-static void settle(gradient_state *s, gradient_job *job, int32_t n) {
+/* The integral with n steps, the doubling-th of them; whether its gap is within the bound. */
+static void settle(gradient_state *s, gradient_job *job, int32_t n, int32_t doubling) {
     double *out = s->integrated + job->at * s->n_rows;
     job->total = 0.0;
     for (int32_t r = 0; r < s->n_rows; r++) {
@@ -121,6 +120,7 @@ static void settle(gradient_state *s, gradient_job *job, int32_t n) {
     job->steps = n;
     job->done = fabs(gap) <= s->error * fabs(difference);
     s->integrated_gap[job->at] = gap;
+    s->path_gap[job->at * s->n_doublings + doubling] = gap;
     s->steps_taken[job->at] = n;
 }
 
@@ -149,16 +149,14 @@ int gradient_integrate(gradient_state *s) {
     p->at_base = 1;
     if (add_point(p, 0, 1) || flush(p)) return -1;
     p->at_base = 0;
-    int32_t n = s->steps < FIRST_STEPS ? s->steps : FIRST_STEPS;
-    for (int32_t by = 1; n > 0; by = 2) {
-        for (int32_t k = 1; k < n; k += by)
+    for (int32_t i = 0; i < s->n_doublings && !is_done(s); i++) {
+        const int32_t n = s->path_steps[i];
+        for (int32_t k = 1; k<n; k += i> 0 ? 2 : 1)
             if (add_point(p, k, n)) return -1;
         if (flush(p)) return -1;
         for (int32_t j = 0; j < s->n_jobs; j++)
-            if (!s->jobs[j].done) settle(s, &s->jobs[j], n);
-        if (is_done(s) || n > s->steps / 2) break;
+            if (!s->jobs[j].done) settle(s, &s->jobs[j], n, i);
         s->host->progress(s->context, (double)n / (double)s->steps);
-        n *= 2;
     }
     return 0;
 }

@@ -80,17 +80,24 @@ static void check_bound(psc_model *model, const char *baseline, double bound) {
     const psc_array gap = must_array(session, "gradient.integrated_gap");
     const psc_array value = must_array(session, "gradient.value");
     const psc_array base = must_array(session, "gradient.baseline_value");
+    const psc_array path = must_array(session, "gradient.path_gap");
+    cr_assert_eq(path.shape[2], 12); /* 8 to 16384 */
     for (int64_t t = 0; t < 2; t++) {
         const double allowed = bound * fabs(array_at(&value, t) - array_at(&base, t));
         const int32_t taken = (int32_t)array_at(&steps, t);
         cr_assert_leq(fabs(array_at(&gap, t)), allowed, "%s, target %d", baseline, (int)t);
         cr_assert(taken >= 8 && (taken & (taken - 1)) == 0);
+        const int64_t last = t * path.shape[2] + (int64_t)lround(log2(taken)) - 3;
+        cr_assert_eq(array_at(&path, last), array_at(&gap, t));
+        for (int64_t i = t * path.shape[2]; i < (t + 1) * path.shape[2]; i++)
+            cr_assert_eq(isnan(array_at(&path, i)), i > last, "%s", baseline);
         if (taken == 8) continue;
         char fewer[96]; /* half of them leave more */
         snprintf(fewer, sizeof fewer, "baseline=%s,error=0,steps=%d", baseline, (int)taken / 2);
         psc_session *other = traced(model, fewer, &how);
         const psc_array before = must_array(other, "gradient.integrated_gap");
         cr_assert_gt(fabs(array_at(&before, t)), allowed);
+        cr_assert_eq(array_at(&before, t), array_at(&path, last - 1));
         psc_session_close(&other);
     }
     psc_session_close(&session);
@@ -110,7 +117,8 @@ Test(gradient_paths, bits) {
     static const fixture_run ways[] = {{.isa = "reference", .threads = 1},
         {.isa = "reference", .threads = 2, .chunk = 2}, {.threads = 3, .chunk = 1}};
     static const char *const arrays[] = {"gradient.norm", "gradient.times_input",
-        "gradient.integrated", "gradient.integrated_gap", "gradient.steps", NULL};
+        "gradient.integrated", "gradient.integrated_gap", "gradient.path_gap", "gradient.steps",
+        NULL};
     const fixture_run plain = {.threads = 1};
     psc_model *model = must_model(golden_path("odd_sizes", NULL));
     for (int c = 0; c < 3; c++) {
