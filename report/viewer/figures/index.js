@@ -7,6 +7,7 @@ import { attentionScores } from "./attention_scores.js";
 import { attentionStatistics } from "./attention_statistics.js";
 import { bins } from "./bins.js";
 import { changesFigure } from "./changes_figure.js";
+import { circuitFigure } from "./circuit_figure.js";
 import { composition } from "./composition.js";
 import { checkpoints } from "./checkpoints.js";
 import { isStacked } from "./checkpoints_data.js";
@@ -27,6 +28,7 @@ import { genericValues } from "./generic_values.js";
 import { lensFigure } from "./lens_figure.js";
 import { listed } from "./listed.js";
 import { network } from "./network.js";
+import { overExamples } from "./over_examples.js";
 import { partition } from "./partition.js";
 import { partitionTotals } from "./partition_totals.js";
 import { probe } from "./probe.js";
@@ -50,6 +52,7 @@ const FIGURES = [
   changesFigure,
   strategiesFigure,
   strategiesTotals,
+  circuitFigure,
   sweep,
   spans,
   agreement,
@@ -98,13 +101,17 @@ function unstacked(section, free, values) {
   return Object.assign(Object.create(section), { arrays, values });
 }
 
-/** What figure.match() answers; null where it throws, so that other figures get the arrays. */
+/**
+ * What figure.match() answers, and the figure that draws it; no match where it throws, so that
+ * other figures get the arrays.
+ */
 function matchOf(figure, section) {
   try {
-    return figure.match(section);
+    const over = overExamples(figure, section);
+    return over ? { drawn: over.figure, match: over.match } : { drawn: figure, match: figure.match(section) };
   } catch (error) {
     console.error(error);
-    return null;
+    return { drawn: figure, match: null };
   }
 }
 
@@ -119,9 +126,9 @@ export function figuresOf(section) {
   const view = Object.assign(Object.create(section), { arrays: free, values });
   for (const figure of [checkpoints, ...FIGURES, ...GENERIC]) {
     const isSpecial = FIGURES.includes(figure);
-    const match = matchOf(figure, isSpecial ? unstacked(section, free, values) : view);
+    const { drawn, match } = matchOf(figure, isSpecial ? unstacked(section, free, values) : view);
     if (!match) continue;
-    found.push({ figure, title: match.title, arrays: match.arrays, values: match.values || [] });
+    found.push({ figure: drawn, title: match.title, arrays: match.arrays, values: match.values || [] });
     for (const key of match.arrays) free.delete(key);
     for (const key of match.values || []) values.delete(key);
   }

@@ -33,8 +33,8 @@ export function chooseAny(chosen, label, options, most = 5) {
   return options.length > 1 ? choose(chosen, label, options, most) : null;
 }
 
-/** Draws a frame again when one of the choices changes. Returns the frame. */
+/** Draws a frame of the page again when one of the choices changes. Returns the frame. */
 export function redrawOn(frame, choices) {
-  for (const chosen of choices) chosen.on(() => frame.redraw());
+  for (const chosen of choices) chosen.on(() => frame.isConnected && frame.redraw());
   return frame;
 }

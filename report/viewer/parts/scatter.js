@@ -15,8 +15,9 @@ function drawImage(ground, given) {
   context.scale(sharp, sharp);
   context.globalAlpha = 0.6;
   for (const point of given.points) {
+    const side = point.cross ? 5 : 3;
     context.fillStyle = point.color || category(0);
-    context.fillRect(ground.x(point.x) - 1.5, ground.y(point.y) - 1.5, 3, 3);
+    context.fillRect(ground.x(point.x) - side / 2, ground.y(point.y) - side / 2, side, side);
   }
   ground.add("image", {
     class: "points",
@@ -27,15 +28,30 @@ function drawImage(ground, given) {
 }
 
 function drawMarks(ground, given) {
-  for (const point of given.points)
-    ground.add("circle", {
-      class: "point",
-      cx: ground.x(point.x),
-      cy: ground.y(point.y),
-      r: 3.5,
-      fill: point.color || category(0),
-      "fill-opacity": 0.75,
-    });
+  for (const point of given.points) {
+    const [x, y, color] = [ground.x(point.x), ground.y(point.y), point.color || category(0)];
+    if (point.cross)
+      ground.add("path", {
+        class: "point cross",
+        d: `M${x - 4} ${y - 4}L${x + 4} ${y + 4}M${x - 4} ${y + 4}L${x + 4} ${y - 4}`,
+        stroke: color,
+        "stroke-width": 2,
+        fill: "none",
+      });
+    else
+      ground.add("circle", { class: "point", cx: x, cy: y, r: 3.5, fill: color,
+        "fill-opacity": 0.75 });
+  }
+}
+
+/** The line y = x + by within the plot. */
+function drawShift(ground, { by, color }) {
+  const [[low, high], [least, most]] = [ground.x.domain(), ground.y.domain()];
+  const [from, to] = [Math.max(low, least - by), Math.min(high, most - by)];
+  if (!(from < to)) return;
+  ground.add("line", { class: "shift", x1: ground.x(from), y1: ground.y(from + by),
+    x2: ground.x(to), y2: ground.y(to + by), stroke: color, "stroke-width": 1.5,
+    "stroke-dasharray": "2 3" });
 }
 
 function follow(ground, given) {
@@ -53,7 +69,8 @@ function follow(ground, given) {
   const enter = (i, place) => {
     const point = given.points[i];
     highlight(i);
-    showTip([point.text, named(given.x.name, point.x), named(given.y.name, point.y)], place);
+    const numbers = [named(given.x.name, point.x), named(given.y.name, point.y)];
+    showTip([point.text, ...numbers, ...(point.lines || [])], place);
     if (given.onEnter) given.onEnter(i);
   };
   const leave = () => {
@@ -84,9 +101,10 @@ function follow(ground, given) {
 }
 
 /**
- * Points in area. given: x {name, log}, y {name, log}, points [{x, y, text, color}] (those that
- * are not finite are left out), diagonal (the line y = x, and both axes alike), legend [{name,
- * color}], height, label, onEnter(i), onPick(i). Returns {highlight(i)}; -1: none.
+ * Points in area. given: x {name, log}, y {name, log}, points [{x, y, text, color, cross (a cross in
+ * place of a disk), lines (more of the tip)}] (those that are not finite are left out), diagonal (the
+ * line y = x, and both axes alike), shifts [{by, name, color}] (dotted lines y = x + by), legend
+ * [{name, color}], height, label, onEnter(i), onPick(i). Returns {highlight(i)}; -1: none.
  */
 export function scatter(area, width, given) {
   const fits = (value, axis) => isDrawn(value, axis.log);
@@ -101,7 +119,10 @@ export function scatter(area, width, given) {
     y: Object.assign({}, given.y, { domain: domain(ys, given.y) }),
     height: given.height || 320,
     label: given.label,
-    legend: given.legend,
+    legend: [
+      ...(given.shifts || []).map((shift) => Object.assign({ dash: "2 3" }, shift)),
+      ...(given.legend || []),
+    ],
   });
   if (given.diagonal) {
     const [low, high] = ground.x.domain();
@@ -113,6 +134,7 @@ export function scatter(area, width, given) {
       y2: ground.y(high),
     });
   }
+  for (const shift of given.shifts || []) drawShift(ground, shift);
   if (points.length > MOST_MARKS) drawImage(ground, all);
   else drawMarks(ground, all);
   ground.svg.setAttribute("tabindex", 0);
