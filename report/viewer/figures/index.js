@@ -5,6 +5,7 @@ import { agreement } from "./agreement.js";
 import { attention } from "./attention.js";
 import { attentionScores } from "./attention_scores.js";
 import { attentionStatistics } from "./attention_statistics.js";
+import { attributionFigure } from "./attribution_figure.js";
 import { bins } from "./bins.js";
 import { changesFigure } from "./changes_figure.js";
 import { circuitFigure } from "./circuit_figure.js";
@@ -25,6 +26,7 @@ import { genericSummary } from "./generic_summary.js";
 import { genericTable, genericTexts } from "./generic_table.js";
 import { genericText } from "./generic_text.js";
 import { genericValues } from "./generic_values.js";
+import { gradientFigure } from "./gradient_figure.js";
 import { lensFigure } from "./lens_figure.js";
 import { listed } from "./listed.js";
 import { network } from "./network.js";
@@ -53,6 +55,8 @@ const FIGURES = [
   strategiesFigure,
   strategiesTotals,
   circuitFigure,
+  attributionFigure,
+  gradientFigure,
   sweep,
   spans,
   agreement,
@@ -108,7 +112,8 @@ function unstacked(section, free, values) {
 function matchOf(figure, section) {
   try {
     const over = overExamples(figure, section);
-    return over ? { drawn: over.figure, match: over.match } : { drawn: figure, match: figure.match(section) };
+    if (over) return { drawn: over.figure, match: over.match };
+    return { drawn: figure, match: figure.match(section) };
   } catch (error) {
     console.error(error);
     return { drawn: figure, match: null };
@@ -128,7 +133,8 @@ export function figuresOf(section) {
     const isSpecial = FIGURES.includes(figure);
     const { drawn, match } = matchOf(figure, isSpecial ? unstacked(section, free, values) : view);
     if (!match) continue;
-    found.push({ figure: drawn, title: match.title, arrays: match.arrays, values: match.values || [] });
+    const { title, arrays } = match;
+    found.push({ figure: drawn, title, arrays, values: match.values || [] });
     for (const key of match.arrays) free.delete(key);
     for (const key of match.values || []) values.delete(key);
   }

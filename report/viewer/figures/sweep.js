@@ -1,5 +1,6 @@
 // The effect of changing each place of the model in turn: layer by head, layer by position, head by
-// position, or the edges of a layer. Matches the array "effect", and "normalized" beside it.
+// position, or the edges of a layer. Matches the array "effect", and "normalized" beside it. The figure
+// of attributions draws its estimates of the same effects by drawEffects().
 import { bars } from "../parts/bars.js";
 import { choiceOf, choose, redrawOn } from "../parts/choose.js";
 import { colorScale } from "../parts/colorscale.js";
@@ -19,6 +20,8 @@ const FORMS = [
   "layers,heads,rows",
   "heads,rows,keys",
 ];
+const LISTED_ONLY = "layers,neurons"; // too wide for a map
+const ESTIMATED = [...FORMS, "layers,heads,rows,keys", LISTED_ONLY];
 const DONE = {
   zero: "set to 0",
   mean: "set to its mean",
@@ -32,6 +35,7 @@ const PLACES = {
   edges: "each attention edge",
   attn_out: "the attention write at each layer and row",
   mlp_out: "the MLP write at each layer and row",
+  neurons: "each neuron",
 };
 
 /** The axes of the array without the targets. */
@@ -49,6 +53,7 @@ function formOf(axes) {
 
 /** What the numbers are, from the options. */
 function quantity(section, array) {
+  if (array.key === "estimate") return "estimated change (nats)";
   if (array.key === "normalized") return "change / (source - before)";
   const metric = section.options.metric;
   if (metric === "log_prob") return "change of log p (nats)";
@@ -60,6 +65,8 @@ function captionOf(section, array) {
   const place = PLACES[section.options.over];
   const done = DONE[section.options.do];
   if (!place || !done) return null;
+  if (array.key === "estimate")
+    return `What the gradient expects if ${place} is ${done}: the change at the target's last row.`;
   return (
     `${place[0].toUpperCase()}${place.slice(1)} is ${done} in a run of its own. ` +
     `Color: the ${quantity(section, array)}, after minus before, at the last row.`
@@ -77,26 +84,33 @@ function placeName(section, axes, indices) {
   const at = (name) =>
     axes.includes(name) ? labelOf(section, name, indices[axes.indexOf(name)]) : null;
   const row = rowAxis(axes);
-  if (axes.includes("keys")) return `H${at("heads")} ${at(row)} → ${at("keys")}`;
+  if (axes.includes("neurons")) return `L${at("layers")}N${at("neurons")}`;
+  const layer = at("layers") === null ? "" : `L${at("layers")}`;
+  if (axes.includes("keys")) return `${layer}H${at("heads")} ${at(row)} → ${at("keys")}`;
   const head = at("heads") === null ? `layer ${at("layers")}` : `L${at("layers")}H${at("heads")}`;
   return at(row) === null ? head : `${head} at ${at(row)}`;
 }
 
 /** All places in the order of |effect|: [{indices, value}]. */
 function ranked(array, target, most) {
-  const shape = array.shape.slice(array.axes[0] === "targets" ? 1 : 0);
-  const read = reader(array, target);
+  const first = array.axes[0] === "targets" ? [target] : [];
   const found = [];
   const visit = (indices) => {
-    if (indices.length < shape.length) {
-      for (let i = 0; i < shape[indices.length]; i++) visit([...indices, i]);
-      return;
-    }
-    const value = read(...indices);
-    if (value && !Number.isNaN(value)) found.push({ indices, value });
+    const a = first.length + indices.length;
+    if (a < array.shape.length - 1)
+      for (let i = 0; i < array.shape[a]; i++) visit([...indices, i]);
+    else
+      for (const { index, value } of array.top(...first, ...indices, { n: most }))
+        if (value) found.push({ indices: [...indices, index], value });
   };
   visit([]);
   return found.sort((a, b) => Math.abs(b.value) - Math.abs(a.value)).slice(0, most);
+}
+
+/** The indices of the chosen head: [head], or [layer, head] where all layers are there. */
+function placeOfHead(section, axes, slice) {
+  const { n } = section.axis("heads");
+  return axes[0] === "layers" ? [Math.floor(slice / n), slice % n] : [slice];
 }
 
 /** The map: {rows, columns, last (axis of the columns), indices(r, c), value(r, c)}. */
@@ -116,15 +130,17 @@ function mapOf(section, array, target, slice) {
       indices: (r, c) => [r, c],
       value: (r, c) => read(r, c),
     };
-  if (last === "keys")
+  if (last === "keys") {
+    const at = placeOfHead(section, axes, slice);
     return {
       axes,
       last,
       columns,
       rows: labelsOf(section, rowAxis(axes)),
-      indices: (r, c) => [slice, r, c],
-      value: (r, c) => read(slice, r, c),
+      indices: (r, c) => [...at, r, c],
+      value: (r, c) => read(...at, r, c),
     };
+  }
   const heads = section.axis("heads").n;
   const first = slice < 0 ? 0 : slice * heads;
   const n = slice < 0 ? layers.length * heads : heads;
@@ -180,7 +196,7 @@ function listFrame(place, section, chosenArray, chosen) {
   const unit = () => quantity(section, chosenArray());
   const name = (entry) => placeName(section, axes, entry.indices);
   return frame(place, {
-    title: "Largest effects",
+    title: chosenArray().key === "estimate" ? "Largest estimates" : "Largest effects",
     label: `The ${LISTED} largest effects as bars`,
     draw: (area, width) => {
       const list = entries();
@@ -202,6 +218,14 @@ function slices(page, section, array) {
   const axes = placesOf(array);
   if (axes.length === 2) return { chosen: null, control: null, of: () => 0 };
   const [best] = ranked(array, 0, 1);
+  if (axes.length === 4) {
+    const heads = section.axis("heads").n;
+    const names = labelsOf(section, "layers").flatMap((layer) =>
+      labelsOf(section, "heads").map((head) => `L${layer}H${head}`));
+    const first = best ? best.indices[0] * heads + best.indices[1] : 0;
+    const chosen = choiceOf(page, section, "head", first);
+    return { chosen, control: choose(chosen, "Head", names), of: () => chosen.value };
+  }
   const kind = axes[0] === "heads" ? "head" : "layer";
   const names = labelsOf(section, axes[0]).map((text) => `${kind} ${text}`);
   if (axes[2] === "keys") {
@@ -219,9 +243,15 @@ function slices(page, section, array) {
 
 /** The arrays that are drawn: of patches, also the effects on the scale of the source. */
 function keysOf(section) {
+  if (!section.array("effect")) return ["estimate"];
   const normalized = section.array("normalized");
   const known = normalized && !normalized.omitted && normalized.range().most > 0;
   return known ? ["effect", "normalized"] : ["effect"];
+}
+
+/** Whether an array has estimates of effects that drawEffects() can draw. */
+export function isEstimate(array) {
+  return Boolean(array) && !array.omitted && ESTIMATED.includes(formOf(placesOf(array)));
 }
 
 /** "' Oz': 3.1 before, 2.5 on the source prompt." */
@@ -235,26 +265,25 @@ function valuesNote(section, targets) {
   return [`${texts.join("; ")}.`];
 }
 
-export const sweep = {
-  name: "sweep",
-  match(section) {
-    const array = section.array("effect");
-    if (!array || array.omitted || !FORMS.includes(formOf(placesOf(array)))) return null;
-    return { arrays: keysOf(section), title: "Effects" };
-  },
-  draw(place, section, page) {
-    const array = section.array("effect");
-    const targets = array.axes[0] === "targets" ? targetTexts(section) : [];
-    const chosen = { target: choiceOf(page, section, "target", 0) };
-    const keys = keysOf(section);
+/**
+ * Adds the map and the list of the largest effects, or of their estimates. Returns the choice of the
+ * target, which more figures may follow, and the targets' texts.
+ */
+export function drawEffects(place, section, page) {
+  const keys = keysOf(section);
+  const array = section.array(keys[0]);
+  const targets = array.axes[0] === "targets" ? targetTexts(section) : [];
+  const chosen = { target: choiceOf(page, section, "target", 0) };
+  const what = keys[0] === "estimate" ? "Estimated effects" : "Effects";
+  const kind = choiceOf(page, section, "number", 0);
+  const chosenArray = () => section.array(keys[kind.value] ?? keys[0]);
+  if (formOf(placesOf(array)) !== LISTED_ONLY) {
     const slice = slices(page, section, array);
-    const kind = choiceOf(page, section, "number", 0);
-    const chosenArray = () => section.array(keys[kind.value] ?? "effect");
     const controls = [slice.control];
     if (keys.length > 1) controls.unshift(choose(kind, "Number", keys));
     if (targets.length > 1) controls.unshift(choose(chosen.target, "Target", targets));
     const map = frame(place, {
-      title: targets.length === 1 ? `Effects on ${targets[0]}` : "Effects",
+      title: targets.length === 1 ? `${what} on ${targets[0]}` : what,
       caption: captionOf(section, array),
       notes: valuesNote(section, targets),
       label:
@@ -265,19 +294,35 @@ export const sweep = {
         drawMap(area, width, section, page, chosenArray(), chosen.target.value, slice.of()),
       table: () => longTable(section, keys),
     });
-    const list = listFrame(place, section, chosenArray, chosen);
     redrawOn(map, [chosen.target, kind, ...(slice.chosen ? [slice.chosen] : [])]);
-    redrawOn(list, [chosen.target, kind]);
-  },
-  detail(section, row, page) {
+  }
+  redrawOn(listFrame(place, section, chosenArray, chosen), [chosen.target, kind]);
+  return { target: chosen.target, targets };
+}
+
+export const sweep = {
+  name: "sweep",
+  examples: true,
+  match(section) {
     const array = section.array("effect");
-    const axes = placesOf(array);
-    if (formOf(axes) !== "layers,rows") return null;
-    const name = rowAxis(axes);
-    const i = labelsOf(section, name).findIndex((_, p) => rowOf(section, name, p) === row);
-    if (i < 0) return null;
-    const read = reader(array, choiceOf(page, section, "target", 0).value);
-    const layers = labelsOf(section, "layers");
-    return facts(layers.map((layer, l) => [`layer ${layer}`, read(l, i)]));
+    if (!array || array.omitted || !FORMS.includes(formOf(placesOf(array)))) return null;
+    return { arrays: keysOf(section), title: "Effects" };
   },
+  draw(place, section, page) {
+    drawEffects(place, section, page);
+  },
+  detail: (section, row, page) => effectsAt(section, row, page, "effect"),
 };
+
+/** What the panel says of a token: the effects at its row by layer; null for other forms. */
+export function effectsAt(section, row, page, key) {
+  const array = section.array(key);
+  const axes = placesOf(array);
+  if (formOf(axes) !== "layers,rows") return null;
+  const name = rowAxis(axes);
+  const i = labelsOf(section, name).findIndex((_, p) => rowOf(section, name, p) === row);
+  if (i < 0) return null;
+  const read = reader(array, choiceOf(page, section, "target", 0).value);
+  const layers = labelsOf(section, "layers");
+  return facts(layers.map((layer, l) => [`layer ${layer}`, read(l, i)]));
+}

@@ -1,7 +1,7 @@
 // Where the components of a circuit stand: layers from the bottom to the top, heads in a column each
 // by their number, MLPs in a column beside them, the embedding below and the logits above all.
 
-const LEFT = 48;
+const LEFT = 60;
 const RIGHT = 44; // also for the links along the MLPs
 const WIDEST = 52; // pixels of a column
 const TALL = 640; // pixels of all layers, if each may have
