@@ -185,11 +185,11 @@ def test_pairs(made: Maker, open_page: Opener, tmp_path: Path) -> None:
     assert opened.figure("circuit", title=title).locator(".band").count() == 2
     examples = run.section("circuit")["examples"]
     groups = run.section("circuit")["groups"]
-    opened.page.get_by_label("Shown").select_option(index=1 + len(groups) + 2)
+    opened.page.get_by_role("combobox", name="Shown").select_option(index=1 + len(groups) + 2)
     shown = opened.table(opened.figure("circuit", title=title)).column("curve_faithfulness")
     np.testing.assert_allclose(shown, run.arrays["circuit.curve_faithfulness"][2], rtol=1e-3)
     assert examples[2]
-    opened.page.get_by_label("Shown").select_option(index=1)
+    opened.page.get_by_role("combobox", name="Shown").select_option(index=1)
     shown = opened.table(opened.figure("circuit", title=title)).column("curve_faithfulness")
     by_group = run.arrays["circuit.curve_faithfulness.by_group"][0, 0]
     np.testing.assert_allclose(shown, by_group, rtol=1e-3)
