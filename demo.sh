@@ -19,4 +19,5 @@ echo
 echo "\$ pythiascope analyze --text '$text' --html build/demo.html"
 build/release/pythiascope analyze --text "$text" --html build/demo.html
 echo
+echo "A circuit on the page: docs/plugins/circuit.md"
 echo "More: build/release/pythiascope --help"

@@ -137,9 +137,9 @@ static const char *id_of(const circuit_state *s, int32_t node, char out[ID_BYTES
     return out;
 }
 
-static void put_string(psc_growing *t, const char *text) {
-    psc_growing_put(t, "\"");
-    for (const char *at = text; *at; at++) {
+/* The first n bytes of text within a string of JSON. */
+static void put_escaped(psc_growing *t, const char *text, size_t n) {
+    for (const char *at = text; at < text + n; at++) {
         if (*at == '"' || *at == '\\')
             psc_growing_put(t, "\\%c", *at);
         else if ((unsigned char)*at < 32)
@@ -147,7 +147,20 @@ static void put_string(psc_growing *t, const char *text) {
         else
             psc_growing_add(t, at, 1);
     }
+}
+
+static void put_string(psc_growing *t, const char *text) {
     psc_growing_put(t, "\"");
+    put_escaped(t, text, strlen(text));
+    psc_growing_put(t, "\"");
+}
+
+/* A token's text as it is shown, without the quotes around it. */
+static void put_token(const circuit_state *s, psc_growing *t, int32_t token) {
+    const char *shown = s->host->token_text(s->context, token);
+    const size_t n = strlen(shown);
+    const int quoted = n >= 2 && shown[0] == '\'' && shown[n - 1] == '\'';
+    put_escaped(t, shown + quoted, quoted ? n - 2 : n);
 }
 
 static void put_node(const circuit_state *s, psc_growing *t, int32_t node) {
@@ -211,11 +224,14 @@ static void put_head(const circuit_state *s, psc_growing *t) {
     put_string(t, s->model->name ? s->model->name : "model");
     psc_growing_put(t,
         ", \"model_hash\": \"%s\", \"transcoder_list\": [], \"node_threshold\": 1.0, "
-        "\"prompt\": \"\", \"prompt_tokens\": [",
+        "\"prompt\": \"",
         s->model->hash);
+    for (int32_t r = 0; r < s->n_rows; r++) put_token(s, t, s->run_rows[r].token);
+    psc_growing_put(t, "\", \"prompt_tokens\": [");
     for (int32_t r = 0; r < s->n_rows; r++) {
-        psc_growing_put(t, r ? ", " : "");
-        put_string(t, s->host->token_text(s->context, s->run_rows[r].token));
+        psc_growing_put(t, r ? ", \"" : "\"");
+        put_token(s, t, s->run_rows[r].token);
+        psc_growing_put(t, "\"");
     }
     psc_growing_put(t,
         "], \"info\": {\"generator\": {\"name\": \"pythiascope\"}}},\n"

@@ -26,9 +26,7 @@ def test_the_map_has_every_estimate(over: str, made: Maker, open_page: Opener) -
     )
     assert figure.locator("svg.heatmap").count() == 1
     largest = opened.table(opened.figure("attribution", title="Largest estimates"))
-    assert abs(float(largest.rows[0][1])) == pytest.approx(
-        np.nanmax(np.abs(estimate)), rel=2e-3
-    )
+    assert abs(float(largest.rows[0][1])) == pytest.approx(np.nanmax(np.abs(estimate)), rel=2e-3)
 
 
 def test_neurons_are_listed(made: Maker, open_page: Opener) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,10 +38,7 @@ def test_the_table_has_every_edge(run: Made, open_page: Opener) -> None:
         shown = table.column(key)
         np.testing.assert_allclose(shown, arrays[f"circuit.edge_{key}"], rtol=1e-5)
     shown_names = [
-        f"{to}{'.' if kind else ''}{kind}<-{sender}"
-        for sender, to, kind in (
-            (row[1], row[2], row[3]) for row in table.rows
-        )
+        f"{to}{'.' if kind else ''}{kind}<-{sender}" for _, sender, to, kind, *_ in table.rows
     ]
     assert shown_names == names_of(run)
 
@@ -74,7 +72,9 @@ def test_widths_and_colors_are_the_scores(run: Made, open_page: Opener) -> None:
         value = run.arrays[f"circuit.{key}"]
         expected = np.maximum(0.8, 7 * np.abs(value) / np.abs(value).max())
         np.testing.assert_allclose([float(one[0]) for one in drawn], expected, atol=0.01)
-        colors = {sign: {c for (_, c), v in zip(drawn, value) if (v < 0) == sign} for sign in (0, 1)}
+        colors = {
+            sign: {c for (_, c), v in zip(drawn, value) if (v < 0) == sign} for sign in (0, 1)
+        }
         assert len(colors[0]) == len(colors[1]) == 1
         assert colors[0] != colors[1]
 
@@ -196,3 +196,12 @@ def test_pairs(made: Maker, open_page: Opener, tmp_path: Path) -> None:
     edges = opened.table(opened.figure("circuit", title="Circuit"))
     means = run.arrays["circuit.edge_score.by_group"][0, 0]
     np.testing.assert_allclose(edges.column("score"), means, rtol=1e-3)
+
+
+def test_the_graph_for_other_pages_has_the_prompt(run: Made) -> None:
+    graph = json.loads((run.folder / "circuit.graph.json").read_text())
+    metadata = graph["metadata"]
+    assert "".join(metadata["prompt_tokens"]) == metadata["prompt"] == NAME.format("Grumbold")
+    ids = {node["node_id"] for node in graph["nodes"]}
+    assert len(ids) == len(graph["nodes"])
+    assert {link[end] for link in graph["links"] for end in ("source", "target")} <= ids

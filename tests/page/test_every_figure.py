@@ -20,12 +20,15 @@ PROMPT = ["logits", "ln", "mlp", "lens:rows=all", "sampling", "frozen", "graph",
 PROMPT += ["roles", "neurons", "attention:patterns=yes", "spans", "partition", "words"]
 TOTALS = ["logits", "ln", "mlp", "lens", "attention", "neurons", "means", "partition"]
 TOTALS += ["sampling", "spans", "words"]
-KINDS = ("prompt", "edited", "sweep", "weights", "corpus")
 
 
 def plugins(names: list[str]) -> list[str]:
     """Options that load plugins."""
     return [word for name in names for word in ("--plugin", name)]
+
+
+CIRCUIT = plugins(["circuit:edges=20", "attribution", "gradient"])
+KINDS = ("prompt", "edited", "sweep", "weights", "corpus", "circuit", "pairs")
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -37,6 +40,8 @@ def run(request: pytest.FixtureRequest, made: Maker) -> Made:
         "edited": ["analyze", "--text", TEXT, "--ablate", "L0H3", *plugins(["effects", "logits"])],
         "sweep": ["sweep", "--text", TEXT],
         "weights": ["weights"],
+        "circuit": ["analyze", "--text", TEXT, "--source", TEXT.replace("Oz", "a"), *CIRCUIT],
+        "pairs": ["analyze", "--pairs", str(ROOT / "models/pairs/pronouns.jsonl"), *CIRCUIT],
         "corpus": ["corpus", documents, *plugins(TOTALS)],
     }
     return made(*given[request.param])
