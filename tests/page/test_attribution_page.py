@@ -77,7 +77,7 @@ def test_attributions_over_pairs(made: Maker, open_page: Opener) -> None:
     np.testing.assert_allclose(shown, exact, rtol=2e-3, atol=1e-5)
 
 
-# --- gradient --------------------------------------------------------------------------------------
+# --- gradient ------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

@@ -44,7 +44,8 @@ function statisticsFrame(place, section) {
   const given = () => longTable(section, keys);
   frame(place, {
     title: "How good the estimates are",
-    caption: "Of the largest estimates, and of random places, which stand for all. Bias and error are " +
+    caption: "Of the largest estimates, and of random places, which stand for all. Bias and " +
+      "error are " +
       "in nats; small: a large effect of which less than a quarter is estimated.",
     label: "Statistics of the estimates",
     draw: (area) => area.append(tableOf(given(), "Statistics of the estimates")),

@@ -1,4 +1,5 @@
-// How a circuit's first edges do: faithfulness and completeness, and the least that an edge matters.
+// How a circuit's first edges do: faithfulness and completeness, and the least that an edge
+// matters.
 import { frame } from "../parts/frame.js";
 import { longTable } from "../parts/labels.js";
 import { lines } from "../parts/lines.js";

@@ -83,7 +83,8 @@ function tableOf(circuit) {
 function notesOf(circuit, section) {
   const notes = [];
   if (section.isDifference)
-    notes.push("This run minus the run beside it. An edge of one circuit has its score in the other " +
+    notes.push("This run minus the run beside it. An edge of one circuit has its score in the " +
+      "other " +
       "run's scores, or 0.");
   if (circuit.all > circuit.edges.length)
     notes.push(`The ${circuit.edges.length} largest of ${circuit.all} edges are here.`);
@@ -96,7 +97,8 @@ function captionOf(circuit) {
   const order = circuit.isListed ? "in the order in which they were chosen"
     : "from the largest score down";
   return "Layers go up, heads stand by their number, MLPs at the right. Width: the size of the " +
-    `effect. The slider adds edges ${order}. Point at an edge for its effects, at a component for ` +
+    `effect. The slider adds edges ${order}. Point at an edge for its effects, at a component ` +
+    `for ` +
     "its edges; a click keeps these.";
 }
 
@@ -106,7 +108,7 @@ function graphFrame(place, section, page, circuit) {
   const input = choiceOf(page, section, "input", 0);
   const by = choiceOf(page, section, "effect", known ? 0 : 1);
   const edgesNow = () => circuit.edges.slice(0, shown.value).filter((edge) =>
-    input.value === 0 || edge.input === (INPUTS[input.value].length === 1 ? INPUTS[input.value] : ""));
+    input.value === 0 || edge.input === (input.value < 4 ? INPUTS[input.value] : ""));
   const draw = (area, width) => {
     const edges = edgesNow();
     if (!edges.length)

@@ -44,7 +44,8 @@ export function scoresFrame(place, section, page) {
   const all = score.range();
   redrawOn(frame(place, {
     title: "Scores of all edges",
-    caption: "The estimated or exact change of the metric when an edge alone is patched. White: no " +
+    caption: "The estimated or exact change of the metric when an edge alone is patched. White: " +
+      "no " +
       "edge.",
     label: `Scores of the edges of ${receivers.length} receivers and ${senders.length} senders`,
     controls: [choose(kind, "Into", KINDS)],

@@ -19,8 +19,10 @@ function linesOf(point) {
 }
 
 /**
- * Adds the frame. given: title, sets [{name, points [{name, estimate, exact, facts [[name, number]]}],
- * bias?}] (the bias of a set: given, or the mean of estimate - exact), controls, section. sets may be a
+ * Adds the frame. given: title, sets [{name, points [{name, estimate, exact, facts [[name,
+ * number]]}],
+ * bias?}] (the bias of a set: given, or the mean of estimate - exact), controls, section. sets may
+ * be a
  * function. Returns the frame.
  */
 export function errorsFrame(place, given) {
@@ -52,7 +54,8 @@ export function errorsFrame(place, given) {
   });
   return frame(place, {
     title: given.title,
-    caption: "Dashed: no error. Dotted: no error beside the bias, the mean of estimate minus exact." +
+    caption: "Dashed: no error. Dotted: no error beside the bias, the mean of estimate minus " +
+      "exact." +
       (given.section.isDifference ? " Both numbers are this run's minus the other's." : ""),
     label: `${given.title}: a point for each`,
     controls: given.controls || [],

@@ -81,7 +81,8 @@ function convergence(place, section, jobs) {
       section.array("baseline_value").at(...first.at)) : NaN;
   frame(place, {
     title: "Convergence of integrated gradients",
-    caption: "What the sum over tokens lacks of the difference to the baseline. The number of steps " +
+    caption: "What the sum over tokens lacks of the difference to the baseline. The number of " +
+      "steps " +
       "doubles until it is within the bound.",
     label: `The gap of integrated gradients with ${values[0]} to ${values[axis.n - 1]} steps`,
     draw: (area, width) =>

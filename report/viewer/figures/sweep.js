@@ -1,5 +1,6 @@
 // The effect of changing each place of the model in turn: layer by head, layer by position, head by
-// position, or the edges of a layer. Matches the array "effect", and "normalized" beside it. The figure
+// position, or the edges of a layer. Matches the array "effect", and "normalized" beside it. The
+// figure
 // of attributions draws its estimates of the same effects by drawEffects().
 import { bars } from "../parts/bars.js";
 import { choiceOf, choose, redrawOn } from "../parts/choose.js";
@@ -266,7 +267,8 @@ function valuesNote(section, targets) {
 }
 
 /**
- * Adds the map and the list of the largest effects, or of their estimates. Returns the choice of the
+ * Adds the map and the list of the largest effects, or of their estimates. Returns the choice of
+ * the
  * target, which more figures may follow, and the targets' texts.
  */
 export function drawEffects(place, section, page) {

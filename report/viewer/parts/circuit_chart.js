@@ -1,4 +1,5 @@
-// A circuit as SVG: components by layer, and links whose width is the size of their effect. The ones
+// A circuit as SVG: components by layer, and links whose width is the size of their effect. The
+// ones
 // of q, k and v end at the left, the middle and the right of a head, and differ in their dashes.
 import { circuitLayout, curveOf } from "./circuit_layout.js";
 import { category, signed } from "./colors.js";
@@ -128,8 +129,10 @@ function listen(svg, layout, drawn, show) {
 }
 
 /**
- * Draws a circuit into area. given: layers, heads; edges as parts/circuit_model.js has them, in their
- * order; value(edge): the effect; unit and most (the largest |value|, as a text) for the key; tip(edge)
+ * Draws a circuit into area. given: layers, heads; edges as parts/circuit_model.js has them, in
+ * their
+ * order; value(edge): the effect; unit and most (the largest |value|, as a text) for the key;
+ * tip(edge)
  * and tipOfNode(name) -> lines; label.
  */
 export function circuitChart(area, width, given) {

@@ -1,4 +1,5 @@
-// Where the components of a circuit stand: layers from the bottom to the top, heads in a column each
+// Where the components of a circuit stand: layers from the bottom to the top, heads in a column
+// each
 // by their number, MLPs in a column beside them, the embedding below and the logits above all.
 
 const LEFT = 60;

@@ -2,7 +2,8 @@
 //
 // A circuit is {edges, layers, heads, all, exact}. An edge is {name, sender, receiver (components),
 // input ("q", "k", "v" or ""), score, exact, lost, connected, low, high (of the score's mean)};
-// edges are in the order in which they were chosen. A component is {name, kind, layer, unit}. all: the
+// edges are in the order in which they were chosen. A component is {name, kind, layer, unit}. all:
+// the
 // number of edges that are known; exact: whether an exact effect is.
 
 const MOST = 1000; // edges of a drawing

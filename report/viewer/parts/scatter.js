@@ -101,8 +101,10 @@ function follow(ground, given) {
 }
 
 /**
- * Points in area. given: x {name, log}, y {name, log}, points [{x, y, text, color, cross (a cross in
- * place of a disk), lines (more of the tip)}] (those that are not finite are left out), diagonal (the
+ * Points in area. given: x {name, log}, y {name, log}, points [{x, y, text, color, cross (a cross
+ * in
+ * place of a disk), lines (more of the tip)}] (those that are not finite are left out), diagonal
+ * (the
  * line y = x, and both axes alike), shifts [{by, name, color}] (dotted lines y = x + by), legend
  * [{name, color}], height, label, onEnter(i), onPick(i). Returns {highlight(i)}; -1: none.
  */
