@@ -51,7 +51,8 @@ export function curveOf(layout, edge) {
   const tall = Math.max(10, from - to);
   const straight = Math.abs(x0 - x) < 1;
   const out = straight ? Math.min(RIGHT - 8, 8 + 0.12 * tall) * 1.3 : 0;
-  const curve = [[x0, from], [x0 + out, from - 0.42 * tall], [x1 + out, to + 0.42 * tall], [x1, to]];
+  const controls = [[x0 + out, from - 0.42 * tall], [x1 + out, to + 0.42 * tall]];
+  const curve = [[x0, from], ...controls, [x1, to]];
   const points = Array.from({ length: PIECES + 1 }, (_, i) => {
     const t = i / PIECES;
     const weights = [(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t ** 3];
