@@ -27,7 +27,7 @@ FORBIDDEN = {
 }
 D3 = {"array", "axis", "color", "drag", "format", "interpolate", "path", "scale"}
 D3 |= {"scale-chromatic", "selection", "shape", "zoom", "hierarchy"}
-MOST_BYTES = 400_000  # a third of it in a page, by gzip
+MOST_BYTES = 420_000  # a third of it in a page, by gzip
 MOST_LINES = 400
 MOST_COLUMNS = 100
 MOST_FUNCTION = 60
