@@ -124,16 +124,27 @@ static int32_t row_of(const circuit_state *s) {
     return s->rows.index[s->slot];
 }
 
-/* E_token_row, layer_feature_row; features are counted from 1 within a layer. */
+/* The target's tokens [2], the second -1 without a contrast; null for a metric of all tokens. */
+static const int32_t *target_ids(const circuit_state *s) {
+    if (s->metric == CIRCUIT_KL) return NULL;
+    return s->targets.ids + 2 * ((int64_t)s->target * s->rows.n + (int64_t)s->slot);
+}
+
+/* The embedding has its token's number, the logits the target's, a component its place. */
+static int32_t feature_of(const circuit_state *s, int32_t node) {
+    if (node == 0) return s->run_rows[row_of(s)].token;
+    if (node < s->n_senders) return node;
+    return target_ids(s) ? target_ids(s)[0] : 0;
+}
+
+/* E_feature_row, layer_feature_row */
 static const char *id_of(const circuit_state *s, int32_t node, char out[ID_BYTES]) {
-    const int32_t a_layer = s->shape.n_heads + 1, layer = (node - 1) / a_layer;
-    if (node == 0)
-        snprintf(out, ID_BYTES, "E_%d_%d", (int)s->run_rows[row_of(s)].token, (int)row_of(s));
-    else if (node == s->n_senders)
-        snprintf(out, ID_BYTES, "%d_0_%d", (int)s->shape.n_layers + 1, (int)row_of(s));
-    else
-        snprintf(
-            out, ID_BYTES, "%d_%d_%d", (int)layer, (int)((node - 1) % a_layer + 1), (int)row_of(s));
+    const int32_t a_layer = s->shape.n_heads + 1;
+    char layer[16] = "E";
+    if (node > 0)
+        snprintf(layer, sizeof layer, "%d",
+            (int)(node < s->n_senders ? (node - 1) / a_layer : s->shape.n_layers + 1));
+    snprintf(out, ID_BYTES, "%s_%d_%d", layer, (int)feature_of(s, node), (int)row_of(s));
     return out;
 }
 
@@ -163,24 +174,64 @@ static void put_token(const circuit_state *s, psc_growing *t, int32_t token) {
     put_escaped(t, shown + quoted, quoted ? n - 2 : n);
 }
 
+/* A token between the quotes of a caption: without quotes and '(p=' of its own. */
+static void put_inside(const circuit_state *s, psc_growing *t, int32_t token) {
+    psc_growing plain = {0};
+    put_token(s, &plain, token);
+    for (size_t i = 0; i < plain.used; i++) {
+        if (plain.used - i > 1 && memcmp(plain.data + i, "\\\"", 2) == 0) {
+            psc_growing_put(t, "\342\200\235"); /* the right quotation mark */
+            i++;
+        } else if (plain.used - i > 2 && memcmp(plain.data + i, "(p=", 3) == 0) {
+            psc_growing_put(t, "(p ");
+            i += 2;
+        } else {
+            psc_growing_add(t, plain.data + i, 1);
+        }
+    }
+    t->failed |= plain.failed;
+    free(plain.data);
+}
+
+/* Output \"old\" (p=0.991): the page takes the text between the quotes, and p after '(p='. */
+static void put_logits(const circuit_state *s, psc_growing *t) {
+    const int32_t *ids = target_ids(s);
+    psc_growing_put(t, "\"Output \\\"");
+    if (!ids) psc_growing_put(t, "all tokens");
+    if (ids && ids[1] >= 0) psc_growing_put(t, "logit(");
+    if (ids) put_inside(s, t, ids[0]);
+    if (ids && ids[1] >= 0) {
+        psc_growing_put(t, ") - logit(");
+        put_inside(s, t, ids[1]);
+        psc_growing_put(t, ")");
+    }
+    psc_growing_put(t, "\\\" (p=%.3f)\"", ids ? (double)s->p[ids[0]] : 1.0);
+}
+
 static void put_node(const circuit_state *s, psc_growing *t, int32_t node) {
-    char id[ID_BYTES], name[CIRCUIT_NAME], caption[PSC_TARGET_NAME + 16];
+    char id[ID_BYTES], name[CIRCUIT_NAME];
+    const int32_t *ids = target_ids(s);
     const int logits = node == s->n_senders, embed = node == 0;
     const int mlp = !logits && !embed && (node - 1) % (s->shape.n_heads + 1) == s->shape.n_heads;
     id_of(s, node, id);
-    snprintf(caption, sizeof caption, "%s", logits ? "logits" : circuit_sender(s, node, name));
     psc_growing_put(t,
         "{\"node_id\": \"%s\", \"jsNodeId\": \"%s\", \"feature\": %d, \"layer\": \"%.*s\", "
-        "\"ctx_idx\": %d, \"feature_type\": \"%s\", \"token_prob\": 0.0, \"is_target_logit\": %s, "
+        "\"ctx_idx\": %d, \"feature_type\": \"%s\", \"token_prob\": %.9g, \"is_target_logit\": %s, "
         "\"run_idx\": 0, \"reverse_ctx_idx\": 0, \"influence\": 0.0, "
         "\"activation\": null, \"clerp\": ",
-        id, id, (int)node, (int)strcspn(id, "_"), id, (int)row_of(s),
+        id, id, (int)feature_of(s, node), (int)strcspn(id, "_"), id, (int)row_of(s),
         logits  ? "logit"
         : embed ? "embedding"
         : mlp   ? "mlp"
                 : "attention head",
+        !logits ? 0.0
+        : ids   ? (double)s->p[ids[0]]
+                : 1.0,
         logits ? "true" : "false");
-    put_string(t, caption);
+    if (logits)
+        put_logits(s, t);
+    else
+        put_string(t, circuit_sender(s, node, name));
     psc_growing_put(t, "}");
 }
 
