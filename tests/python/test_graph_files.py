@@ -225,9 +225,9 @@ def load_in_page(page_code: Path, tmp_path: Path) -> Callable[..., dict[str, Any
     if not node:
         pytest.fail("node is not installed; run tools/install_dependencies.sh --test")
 
-    def load(result: Result, *pruning: str) -> dict[str, Any]:
+    def load(result: Result, *pruning: str, name: str = "graph.json") -> dict[str, Any]:
         path = tmp_path / "graph.json"
-        path.write_bytes(result.files["graph.json"])
+        path.write_bytes(result.files[name])
         script = Path(__file__).parent / "circuit_tracer_page.js"
         done = subprocess.run(
             [str(node), str(script), str(page_code), str(path), *pruning],
@@ -304,6 +304,44 @@ def test_page_opens_hostile_tokens(
 
 
 # --- GraphML and DOT -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("how", "logit", "percent"),
+    [
+        ({"target": " the"}, " the", None),
+        ({"contrast": (" the", " midst")}, "logit( the) - logit( midst)", None),
+        ({"target": '"'}, "\u201d", None),
+        ({"metric": "kl"}, "all tokens", 1.0),
+    ],
+)
+def test_page_opens_circuits(
+    model: Model,
+    load_in_page: Callable[..., dict[str, Any]],
+    how: dict[str, Any],
+    logit: str,
+    percent: float | None,
+) -> None:
+    """The page shows every component and link, and the target with its probability."""
+    source = TEXT.replace("Dorothy", "Kansas", 1)
+    result = model.circuit(TEXT, source=source, edges=40, minimal=0, check=0, **how)
+    graph = json.loads(result.files["circuit.graph.json"])
+    page = load_in_page(result, name="circuit.graph.json")
+    assert {node["id"] for node in page["nodes"]} == {node["node_id"] for node in graph["nodes"]}
+    assert page["features"] == len(page["nodes"]) > 3
+    assert page["said"] == []
+    wanted = {(link["source"], link["target"]): link["weight"] for link in graph["links"]}
+    assert {(source, target): weight for source, target, weight in page["links"]} == wanted
+    (target,) = (node for node in page["nodes"] if node["type"] == "logit")
+    assert target["token"] == logit
+    if percent is None:
+        (node,) = (node for node in graph["nodes"] if node["feature_type"] == "logit")
+        percent = node["token_prob"]
+        assert 0.0 < percent < 1.0
+    assert target["percent"] == pytest.approx(percent, abs=5.1e-4)
+    for node in graph["nodes"]:
+        ends = node["node_id"].split("_")
+        assert ends == [node["layer"], str(node["feature"]), str(node["ctx_idx"])]
 
 
 @pytest.fixture(scope="module")
