@@ -254,6 +254,22 @@ def of_pairs() -> dict[str, bytes]:
     }
 
 
+def of_circuit() -> dict[str, bytes]:
+    """Returns circuits of every form that is read."""
+    edges = ["logits<-embed", "L1H1.q<-L0H0", "1_mlp_out<-L0H1"]
+    graph = {"input->m0": {"in_graph": True, "score": 0.5}, "m0->m1": {"in_graph": False}}
+    graph["a1.h1->a2.h0<k>"] = {"other": [1, {}], "score": -2e-3, "in_graph": True}
+    return {
+        "list": compact(edges),
+        "scores": compact({"d": {}, "edges": edges, "scores": [1, None, -0.5]}),
+        "graph": compact({"cfg": [], "edges": graph}),
+        "short": b'["m0->logits", "a0.h1->a1.h0<v>", "input->m2"]',
+        "twice": b'["m0->logits", "logits<-0_mlp_out"]',
+        "numbers": b'{"edges": ["logits<-embed"], "scores": [1e999, 2]}',
+        "broken": b'{"edges": ["logits<-embed",\n "L0H1.q',
+    }
+
+
 def of_lists() -> dict[str, bytes]:
     """Returns lists of the command line of every kind."""
     span = {"start": 0, "end": 3, "label": "A"}
