@@ -1,12 +1,10 @@
 /* The plugin `circuit`: which edges between components a prediction needs.
  *
  *   components   embed, heads, MLPs; each head's q, k and v, each MLP and the logits read them
- *   circuit      a set of edges; the others carry the values of a source prompt, exactly
- * (psc_edges.h)
+ *   circuit      a set of edges; the others carry a source prompt's values, exactly (psc_edges.h)
  *
- * Edges are scored (circuit_scores.c) or read from a file, put in order (circuit_choose.c), and the
- * circuit
- * is tested (circuit_tests.c). The first source prompt's run comes before; its writes are kept. */
+ * Edges are scored (circuit_scores.c) or read from a file, then put in order (circuit_choose.c).
+ * The circuit is tested (circuit_tests.c). The source prompt's run comes before; its writes are kept. */
 #include "circuit.h"
 
 #include <stddef.h>

@@ -102,8 +102,7 @@ typedef struct circuit_state {
     double curve[3][48]; /* value; complement's value; least |lost| */
 } circuit_state;
 
-/* (value - source) / (base - source): 1 as this run, 0 as the source's; NaN where these are equal.
- * */
+/* (value - source) / (base - source): 1 as this run, 0 as the source's; NaN if these are equal. */
 double circuit_normalized(const circuit_state *s, double value);
 
 /* --- circuit_names.c --- */
@@ -118,9 +117,8 @@ const char *circuit_edge(const circuit_state *s, int64_t edge, char out[2 * CIRC
 void circuit_ends(const circuit_state *s, int64_t edge, int32_t *sender, int32_t *receiver);
 /* The component of a receiver, numbered as a sender; n_senders: the logits. */
 int32_t circuit_component(const circuit_state *s, int32_t receiver);
-/* Reads an edge, "L3H7.q<-L1H2" or "L1H2->L3H7.q", its names also as EAP writes them (a3.h7<q>, m5,
- * input).
- * Returns -1 for a text that names none. */
+/* Reads an edge, "L3H7.q<-L1H2" or "L1H2->L3H7.q", its names also as EAP writes them (a3.h7<q>,
+ * m5, input). Returns -1 for a text that names none. */
 int64_t circuit_parse(const circuit_state *s, const char *text);
 
 /* For qsort of circuit_scored: the larger |score| first, ties and unknown scores by their edge. */

@@ -2,11 +2,9 @@
  *
  *   score    |score|, the largest first
  *   greedy   from the logits: the edge with the largest |score| of those that lead to a component
- * which is
  *            in the circuit; its sender is then in, with all that it reads
  *
- * Ties go to the lower edge. The circuit is the first `edges`, or those with |score| >= threshold.
- * */
+ * Ties go to the lower edge. The circuit is the first `edges`, or all with |score| >= threshold. */
 #include "circuit.h"
 
 #include <math.h>
@@ -100,8 +98,7 @@ static int by_edge(const void *a, const void *b) {
 }
 
 /* Receivers ascend with their layers, so one pass up finds what the embedding reaches, one down
- * what
- * reaches the logits. In a sequential layer the MLP's edges come after those of the heads. */
+ * what reaches the logits. In a sequential layer the MLP's edges come after those of the heads. */
 int circuit_connect(circuit_state *s) {
     const int64_t n = s->n_kept;
     circuit_scored *kept = s->host->run_alloc(s->context, (uint64_t)n * sizeof *kept + 1);

@@ -1,22 +1,18 @@
 /* Edge attribution patching: the first order of every edge's effect (Nanda 2023; Syed, Rager and
- * Conmy 2023),
- * and with integrated gradients over inputs (Hanna, Pezzelle and Belinkov 2024).
+ * Conmy 2023), and with integrated gradients over inputs (Hanna, Pezzelle and Belinkov 2024).
  *
  *   score(u -> v) = sum over rows of (o_u - c_u) . g_v,   g_v = dm/d(input of v)
  *   q, k, v of a head   y = W_h^T dm/dq_h;  MLP, logits: y the gradient at LN's output
  *   LayerNorm           w = gamma * y,  g = (w - mean w - n (n . w)/N) / s
  *
- *   eap_ig              the mean of g over the runs of the inputs e' + k/steps (e - e'), k =
- * 1..steps, e'
- *                       the source prompt's embedding; each with the LayerNorms of its own run
+ *   eap_ig              the mean of g over the runs of the inputs e' + k/steps (e - e'), e' the
+ *                       source prompt's embedding, k = 1..steps; each with its own LayerNorms
  *   eap_ig_activations  the mean of g over nodes and k: one node alone (embed, the heads of a
  *                       layer, or an MLP) writes o + k/steps (c - o), whatever it reads
  *
  * o_u the source run's write of sender u, c_u this run's, d_u = o_u - c_u. LayerNorm is taken out
- * of the dot:
- * d . g = (d . w - (mean w) sum d - (n . w)/N (n . d)) / s. The products with d are f32
- * (panel_products: 16
- * senders are a panel), the rest and the sum over ascending rows f64. */
+ * of the dot: d . g = (d . w - (mean w) sum d - (n . w)/N (n . d)) / s. The products with d are f32
+ * (panel_products: 16 senders are a panel), the rest and the sum over ascending rows f64. */
 #include "circuit_eap.h"
 
 #include <math.h>
@@ -272,8 +268,7 @@ static void take(eap *e, int32_t i, const float *pulled, const float *gamma) {
     e->s->host->parallel_for(e->s->context, e->rows, take_rows, e);
 }
 
-/* y of a head's q, k or v: the outputs from a panel's first to the head's last, those before it 0.
- * */
+/* y of a head's q, k or v: outputs from a panel's first to the head's last, those before it 0. */
 static int pull_head(eap *e, int32_t layer, int32_t role, int32_t head) {
     const circuit_state *s = e->s;
     const int64_t d = s->model->d_head, n = s->model->d_model;
@@ -289,8 +284,7 @@ static int pull_head(eap *e, int32_t layer, int32_t role, int32_t head) {
 
 /* --- products -------------------------------------------------------------------------------- */
 
-/* Adds the products of the senders in panels begin..end-1 with the group's receivers, row by row.
- * */
+/* Adds the products of the senders in panels begin..end-1 with the group's receivers, by rows. */
 static void multiply(int64_t begin, int64_t end, int32_t thread, void *payload) {
     const eap *e = payload;
     circuit_state *s = e->s;

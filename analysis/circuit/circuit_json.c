@@ -1,4 +1,4 @@
-/* JSON, a value at a time. An error sets `bad` and is remembered; lines are counted for the sentence. */
+/* JSON, a value at a time. An error sets `bad`, which stays; lines are counted for the sentence. */
 #include "circuit_json.h"
 
 #include <stdlib.h>

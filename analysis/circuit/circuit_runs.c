@@ -3,8 +3,7 @@
  *   metric   z of the target (z_a - z_b of a contrast); log p of it; or KL(base || patched)
  *
  * at the target's own last row (kl: at the last row). The host makes the runs (psc_edges.h). Rows
- * before
- * the first token in which the prompts differ are equal in every run, so no run computes them. */
+ * before the first token in which the prompts differ are equal in every run: none computes them. */
 #include "circuit.h"
 
 #include <math.h>

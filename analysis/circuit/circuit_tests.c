@@ -11,8 +11,7 @@
 
 #include <math.h>
 
-/* A set of the order's edges: the first n, without number `without` (-1: none); or all but those.
- * */
+/* A set of the order's edges: the first n, without number `without` (-1: none), or all others. */
 typedef struct choice {
     const circuit_state *s;
     const int64_t *sizes; /* of set 2 i the circuit's size, of 2 i + 1 its complement's */

@@ -1,12 +1,11 @@
 /* What the components of a run wrote, kept for psc_edges and for attributions:
  *
- *   embed [rows, N]; per layer z, mlp_out, resid_pre (sequential: resid_mid) [rows, N]; the last
- * resid_post
+ *   [rows, N] each   embed; per layer z, mlp_out, resid_pre (sequential: resid_mid); at last the
+ *                    final resid_post
  *
  * Of the last layer's writes only the rows of the metric matter: nothing else reads them. In the
- * source of
- * a set's pair they may be any rows. The memory is the instance's, so that later runs find its
- * pages. */
+ * source of a set's pair they may be any rows. The memory is the instance's, so that later runs
+ * find its pages. */
 #include "circuit.h"
 
 #include <string.h>

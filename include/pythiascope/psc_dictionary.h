@@ -46,8 +46,8 @@ typedef struct psc_dictionary {
     int32_t is_normalized; /* and so do gain and shift; not of a transcoder */
     int32_t has_skip;
     const float *b_dec; /* [d_out] */
-    const float
-        *b_latent; /* [n_latents] an active f is w . n + b_latent, w its row of the encoder */
+    /* [n_latents] an active f is w . n + b_latent, w its row of the encoder */
+    const float *b_latent;
     /* Texts: of cfg.json, "" where it says nothing; in_name and out_name as in docs/hooks.md, and
      * "blocks.3.mlp.hook_in", "blocks.3.attn.hook_in" or "ln_final" with in_affine. */
     const char *architecture, *model_name, *in_name, *out_name;

@@ -64,13 +64,12 @@ static inline int64_t psc_edge_count(const psc_edge_shape *shape) {
 typedef struct psc_writes {
     uint32_t struct_size;
     int32_t n_rows;
-    const float *embed;            /* [rows, N] hook_embed */
-    const float *const *z;         /* [L] of [rows, H*D] attn.hook_z */
-    const float *const *mlp_out;   /* [L] of [rows, N] hook_mlp_out */
-    const float *const *resid_pre; /* [L + 1] of [rows, N] hook_resid_pre; at last the final
-                                      hook_resid_post */
-    const float *const
-        *resid_mid; /* [L] of [rows, N] hook_resid_mid; null with parallel residual */
+    const float *embed;          /* [rows, N] hook_embed */
+    const float *const *z;       /* [L] of [rows, H*D] attn.hook_z */
+    const float *const *mlp_out; /* [L] of [rows, N] hook_mlp_out */
+    /* [L + 1] of [rows, N] hook_resid_pre, at last the final hook_resid_post; [L] of [rows, N]
+     * hook_resid_mid, null with a parallel residual */
+    const float *const *resid_pre, *const *resid_mid;
 } psc_writes;
 
 /* A run in which some edges carry another run's values. With current values c_u of its senders and
@@ -87,11 +86,12 @@ typedef struct psc_edges {
     int32_t row_begin;       /* rows with an earlier position stay as they are */
     const uint8_t *patched;  /* [edges] nonzero: the receiver reads the other run's value */
     const psc_writes *other; /* the other run */
-    const int32_t
-        *other_row;        /* [rows of the run from row_begin on] the row of `other` that is read;
-                                 -1: none, nothing is patched. Null: the same psc_row.index */
-    const psc_writes *own; /* this run, by psc_row.index: layers before the first patched receiver
-                                 are then not computed again. Null: they are */
+    /* [rows of the run from row_begin on] the row of `other` that is read; -1: nothing is patched
+     * there. Null: the same psc_row.index */
+    const int32_t *other_row;
+    /* This run's, by psc_row.index: layers before the first patched receiver are then not computed
+     * again. Null: they are */
+    const psc_writes *own;
 } psc_edges;
 
 #ifdef __cplusplus

@@ -62,8 +62,8 @@ typedef struct psc_pair {
     uint32_t struct_size;
     int32_t n_clean, n_corrupt; /* tokens; no corrupt prompt: 0 */
     const psc_token *clean, *corrupt;
-    const int32_t
-        *source_positions;  /* [n_clean] as in psc_example; null without a corrupt prompt */
+    /* [n_clean] as in psc_example; null without a corrupt prompt */
+    const int32_t *source_positions;
     int32_t a, b;           /* the target's id and the contrast's, -1: none */
     const char *id, *group; /* group: null for none */
     int64_t line;           /* from 1 */

@@ -148,8 +148,7 @@ Test(circuit, all_edges_are_the_run_and_none_the_source) {
     psc_model_close(&model);
 }
 
-/* Edges that are not on a path to the logits change nothing; minimality is the least of edge_lost.
- * */
+/* Edges on no path to the logits change nothing; minimality is the least of edge_lost. */
 Test(circuit, edges_without_a_path_do_nothing) {
     const fixture_run how = {.threads = 2};
     psc_model *model = must_model(golden_path("parallel_f32", NULL));
