@@ -58,10 +58,10 @@ char *psc_path_join(const char *folder, const char *name);
 
 /* The rule for what appears whole or not at all. It is written under a temporary name beside its
  * target, .<name>.psc-tmp, which is fixed and held by a lock. Two processes never write under one
- * name: the second waits for five seconds, then gets an error. What a killed process left is removed
- * when the same target is written or checked next. A file found under the name is never written
- * to, and a link never followed. Where the file system has no locks, the name gets the process's
- * number, and what a killed process left stays. */
+ * name: the second waits for five seconds, then gets an error. What a killed process left is
+ * removed when the same target is written or checked next. A file found under the name is never
+ * written to, and a link never followed. Where the file system has no locks, the name gets the
+ * process's number, and what a killed process left stays. */
 typedef struct psc_temporary {
     char *path; /* null: closed */
     int fd;     /* new and empty, for reading and writing */

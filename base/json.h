@@ -22,8 +22,8 @@ static inline char *psc_json_dump(const json_t *value, size_t flags) {
 }
 
 /* The value of n bytes of JSON; null after filling *why (which may be null) like json_loadb, which
- * must not be called: jansson 2.14 loses bytes of texts and numbers, or writes past its memory, when
- * the buffer of its lexer cannot grow. flags: JSON_REJECT_DUPLICATES, JSON_ALLOW_NUL,
+ * must not be called: jansson 2.14 loses bytes of texts and numbers, or writes past its memory,
+ * when the buffer of its lexer cannot grow. flags: JSON_REJECT_DUPLICATES, JSON_ALLOW_NUL,
  * JSON_DECODE_INT_AS_REAL. */
 json_t *psc_json_load(const char *text, size_t n, size_t flags, json_error_t *why);
 

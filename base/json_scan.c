@@ -1,6 +1,6 @@
 /* Tokens of JSON. The lexer of jansson 2.14 loses a byte of a token when its buffer cannot grow: a
- * text becomes another one, or the lexer reads and writes past its buffer. Here the memory of a token
- * is asked for once, when its length is known. */
+ * text becomes another one, or the lexer reads and writes past its buffer. Here the memory of a
+ * token is asked for once, when its length is known. */
 #include "json_scan.h"
 
 #include "arena.h"

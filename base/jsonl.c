@@ -1,7 +1,7 @@
 /* Writers of JSONL put things into fields that JSON or a 64-bit parser has not: Python's NaN,
  * Infinity and -Infinity, and integers and exponents of any size. A line that the parser refuses is
- * read again with the real number 0.0 in the place of each of them, which no reader of whole numbers
- * takes. */
+ * read again with the real number 0.0 in the place of each of them, which no reader
+ * of whole numbers takes. */
 #include "jsonl.h"
 
 #include "json.h"
@@ -23,8 +23,8 @@ static bool fits(const char *at, size_t n, bool negative) {
     return n < 19 || (n == 19 && memcmp(at, largest, 19) <= 0);
 }
 
-/* The length of the number of JSON's grammar at `at`, or of a word that Python writes for one; 0 for
- * anything else. *safe: the parser takes it. */
+/* The length of the number of JSON's grammar at `at`, or of a word that Python writes for one; 0
+ * for anything else. *safe: the parser takes it. */
 static size_t number(const char *at, const char *end, bool *safe) {
     const char *p = at;
     *safe = false;

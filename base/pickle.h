@@ -1,5 +1,6 @@
-/* A pickle machine that builds plain values and runs nothing: Python's format for objects, as far as
- * a state dict of PyTorch needs it. Functions are numbers that the caller knows; no other name passes.
+/* A pickle machine that builds plain values and runs nothing: Python's format for
+ * objects, as far as a state dict of PyTorch needs it. Functions are numbers that the
+ * caller knows; no other name passes.
  * Private to base/ and tests/. Includes psc_error.h only.
  * Threads: reentrant; a machine belongs to one thread.
  * Ownership: opens and closes by **; texts point into the caller's data, which must outlive it. */

@@ -129,7 +129,8 @@ psc_status psc_results_named_ids(
 
 /* --- results_adopt.c ------------------------------------------------------------------------- */
 /* Copies the other's sections, arrays, captures and files behind those of results, as
- * "prefix.name", or under their own names if prefix is null. After a failure results are as before: PSC_ERROR_INPUT if a name is taken. */
+ * "prefix.name", or under their own names if prefix is null. After a failure results are as before:
+ * PSC_ERROR_INPUT if a name is taken. */
 psc_status psc_results_adopt(
     psc_results *results, const psc_results *other, const char *prefix, psc_error *error);
 psc_status psc_results_copy_axis(psc_results *to, int section, const psc_result_axis *axis);
@@ -167,8 +168,8 @@ void psc_section_free(psc_section *section);
 size_t psc_text_clean(char *out, const char *bytes, size_t n);
 /* The same with U+FFFD in place of 0 bytes, too. */
 size_t psc_text_clean_whole(char *out, const char *bytes, size_t n);
-/* As psc_text_clean, in fresh memory with a 0 after it, which the caller frees by free(); null without
- * memory. */
+/* As psc_text_clean, in fresh memory with a 0 after it, which the caller frees by
+ * free(); null without memory. */
 char *psc_text_cleaned(const char *bytes, size_t n);
 
 /* The list (n used) with room for one more item; null, and an unchanged list, without memory. Such

@@ -1,5 +1,5 @@
-/* A copy of results that depends on nothing else: a head borrows its texts from the model, which may
- * be closed before the copy. */
+/* A copy of results that depends on nothing else: a head borrows its texts from the model, which
+ * may be closed before the copy. */
 #include "results.h"
 
 #include <string.h>

@@ -1,7 +1,7 @@
 /* The printed summary of a stack: per section and target a table with one line per checkpoint.
  * Columns come from the arrays' axes: an array over checkpoints gives a number, one over components
- * or heads each checkpoint's entry of largest magnitude, one over another axis the same entry for all
- * checkpoints, which the head names. Of rows the last counts, of populations the first. */
+ * or heads each checkpoint's entry of largest magnitude, one over another axis the same entry for
+ * all checkpoints, which the head names. Of rows the last counts, of populations the first. */
 #include "results_stack.h"
 
 #include <math.h>
@@ -137,7 +137,8 @@ static bool is_of_interest(const column *c, int32_t n) {
     return most >= least && fmax(fabs(least), fabs(most)) >= LEAST && (most > least || n == 1);
 }
 
-/* Whether the entries are heads, neurons or components: of these each checkpoint shows its largest. */
+/* Whether the entries are heads, neurons or components: of these each
+ * checkpoint shows its largest. */
 static bool are_parts_of_model(const column *c) {
     if (!c->names || c->layers) return c->names != NULL;
     const char *label = c->names->labels[0];

@@ -1,5 +1,6 @@
 /* Values of n results. A number becomes an array [checkpoints]. A list of m numbers that differs
- * becomes an array [checkpoints, NAME.entries]; what is the same at all checkpoints stays a value. */
+ * becomes an array [checkpoints, NAME.entries]; what is the same at all
+ * checkpoints stays a value. */
 #include "results_stack.h"
 
 #include <math.h>

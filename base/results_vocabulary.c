@@ -1,5 +1,5 @@
-/* The texts of token ids: which ids the arrays name, and a list of their texts. The list is one block:
- * entries with ascending ids, then the texts with a 0 behind each. */
+/* The texts of token ids: which ids the arrays name, and a list of their texts. The list is one
+ * block: entries with ascending ids, then the texts with a 0 behind each. */
 #include "results.h"
 
 #include <limits.h>

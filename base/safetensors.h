@@ -31,8 +31,8 @@ typedef struct psc_tensor_file {
     psc_mapping mapping;
 } psc_tensor_file;
 
-/* The tensors of one file or several, sorted by name; no name occurs twice. Files of PyTorch fill the
- * same structure (torch_file.h). */
+/* The tensors of one file or several, sorted by name; no name occurs twice. Files of PyTorch fill
+ * the same structure (torch_file.h). */
 typedef struct psc_tensors {
     psc_tensor *items;
     size_t count, capacity;

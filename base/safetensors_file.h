@@ -1,4 +1,5 @@
-/* How a set of tensors is filled: from one file (safetensors.c, torch_file.c) or from a model's folder.
+/* How a set of tensors is filled: from one file (safetensors.c, torch_file.c)
+ * or from a model's folder.
  * Private to base/, runtime/model/ and tests/. Includes safetensors.h.
  * Threads: a set belongs to one thread while it opens.
  * Ownership: the set owns everything that is added. */

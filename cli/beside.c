@@ -1,5 +1,5 @@
-/* Tables of a model's figures beside a control's. Levels are columns, at most COLUMNS per row of the
- * table; trees, whose names are long, are rows. */
+/* Tables of a model's figures beside a control's. Levels are columns, at most COLUMNS per row of
+ * the table; trees, whose names are long, are rows. */
 #include "beside.h"
 
 #include <math.h>

@@ -14,8 +14,8 @@ typedef struct cli_checkpoint_store {
 } cli_checkpoint_store;
 
 /* Makes the folder, or takes up the one of an earlier run of the same command. Other options, other
- * documents, another target (nullable) or version of the program are refused. base: the model's name
- * without the checkpoints, which may differ. */
+ * documents, another target (nullable) or version of the program are refused. base: the model's
+ * name without the checkpoints, which may differ. */
 psc_status cli_checkpoint_store_open(cli_checkpoint_store *out, const cli_arguments *arguments,
     const char *base, const char *target, psc_error *error);
 /* *out: the results that were kept; null: none were. */

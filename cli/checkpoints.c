@@ -265,7 +265,8 @@ static void say_kept(const series *s) {
     cli_progress_line(sentence);
 }
 
-/* A process killed after it kept a checkpoint left the lock of its state, which no run needs any more. */
+/* A process killed after it kept a checkpoint left the lock of its state, which
+ * no run needs any more. */
 static void sweep_lock(const series *s, int k) {
     char path[4096], lock_path[4104];
     const char *state = cli_value(s->arguments, "state");
@@ -333,7 +334,8 @@ static psc_status deliver(const series *s, int n, psc_error *error) {
     return status;
 }
 
-/* After a signal, unless the same command would go on: the checkpoints before the one it stopped. */
+/* After a signal, unless the same command would go on: the checkpoints
+ * before the one it stopped. */
 static void deliver_finished(const series *s) {
     psc_error error = {0};
     char sentence[400];

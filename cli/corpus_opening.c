@@ -1,5 +1,5 @@
-/* The corpus of the command line, and the bytes that plugins will write for it: its tokens are counted
- * by a reading of its own, so that a disk too small is refused before the first pass. */
+/* The corpus of the command line, and the bytes that plugins will write for it: its tokens are
+ * counted by a reading of its own, so that a disk too small is refused before the first pass. */
 #include "corpus_opening.h"
 
 #include <stdio.h>

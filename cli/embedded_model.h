@@ -13,8 +13,8 @@
 /* The folder of the embedded model: in this program's installation, in the source tree it was built
  * from, or in the data directory it was configured for. */
 psc_status cli_find_embedded(char *out, size_t size, psc_error *error);
-/* The folder of an embedded model's name: books-5m, or books-0.5m, which holds training steps. False
- * for other names and where it is not installed. Revisions (NAME@step1000) follow in out. */
+/* The folder of an embedded model's name: books-5m, or books-0.5m, which holds training steps.
+ * False for other names and where it is not installed. Revisions (NAME@step1000) follow in out. */
 bool cli_find_embedded_named(char *out, size_t size, const char *model);
 /* The file of English word forms that the verb forms reads by default; the same three places. */
 psc_status cli_find_english_forms(char *out, size_t size, psc_error *error);

@@ -5,9 +5,9 @@
 #ifndef LAST_WORDS_H
 #define LAST_WORDS_H
 
-/* From now on a signal that a fault raises (SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT) writes one line
- * to stderr, with the name of the plugin at work, before it ends the program as it would without.
- * Signals that another handler takes, such as a sanitizer's, stay with it. */
+/* From now on a signal that a fault raises (SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT) writes one
+ * line to stderr, with the name of the plugin at work, before it ends the program as it would
+ * without. Signals that another handler takes, such as a sanitizer's, stay with it. */
 void cli_last_words(void);
 
 /* Calls body, which returns an exit code. A call of exit or pthread_exit in it, which only a plugin

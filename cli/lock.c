@@ -102,7 +102,8 @@ static void note_without(const char *what, int failure) {
     cli_progress_line(note);
 }
 
-/* Opens the lock's file; -1 with errno. A link or FIFO in its place is not followed or waited for. */
+/* Opens the lock's file; -1 with errno. A link or FIFO in its place is not
+ * followed or waited for. */
 static int open_lock(const char *path) {
     struct stat info;
     const int flags = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;

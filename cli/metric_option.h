@@ -8,8 +8,8 @@
 #include "cli.h"
 #include "prompt.h"
 
-/* The metric of the arguments for a prompt; without --metric it has no terms. PSC_ERROR_INPUT for an
- * unknown kind and for rows that the prompt does not have. */
+/* The metric of the arguments for a prompt; without --metric it has no terms. PSC_ERROR_INPUT for
+ * an unknown kind and for rows that the prompt does not have. */
 psc_status cli_metric_read(
     psc_metric *metric, const cli_arguments *arguments, const cli_prompt *prompt, psc_error *error);
 void cli_metric_free(psc_metric *metric);

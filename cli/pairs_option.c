@@ -1,4 +1,5 @@
-/* The file of --pairs goes to psc_pairs_read whole; the session gets as many sequences as fill a pass. */
+/* The file of --pairs goes to psc_pairs_read whole; the session gets as many
+ * sequences as fill a pass. */
 #include "pairs_option.h"
 
 #include <limits.h>

@@ -32,7 +32,8 @@ typedef struct cli_pairs {
     long long batch; /* 0: chosen by the prompts' length */
 } cli_pairs;
 
-/* 0, or CLI_USAGE after a sentence: a set is the only prompt, and its options are given with it. Without
+/* 0, or CLI_USAGE after a sentence: a set is the only prompt, and its options
+ * are given with it. Without
  * --pairs: only that. */
 int cli_pairs_check(cli_pairs *out, const cli_arguments *arguments);
 /* Reads the set of --pairs. bos: a beginning token precedes every prompt. */

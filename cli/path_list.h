@@ -15,9 +15,9 @@ typedef struct cli_path_list {
     char *text;
 } cli_path_list;
 
-/* The `first` paths, which are borrowed, then those of the list `name` (- is standard input), as they
- * are written: relative to the working directory. Empty lines are none. Refuses a list without paths, or
- * of more than 1 GiB. */
+/* The `first` paths, which are borrowed, then those of the list `name` (- is standard input), as
+ * they are written: relative to the working directory. Empty lines are none. Refuses a list without
+ * paths, or of more than 1 GiB. */
 psc_status cli_path_list_read(cli_path_list *out, const char *name, const char *const *first,
     int32_t n_first, psc_error *error);
 void cli_path_list_free(cli_path_list *list);

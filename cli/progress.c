@@ -79,8 +79,8 @@ static int cut(const char *text, int n) {
     return n > 0 ? n : 0;
 }
 
-/* What, a bar, and times, in one line of the terminal: a narrow one has a shorter bar, then none, then
- * a shorter text. */
+/* What, a bar, and times, in one line of the terminal: a narrow one has a shorter bar, then
+ * none, then a shorter text. */
 static void draw(struct timespec now) {
     char times[120];
     times_text(times, now);
@@ -133,7 +133,8 @@ void cli_progress_name(const char *name) {
     snprintf(bar.name, sizeof bar.name, "%s", name ? name : "");
 }
 
-/* Whether the sentence was printed before, for another name. Of very many the last are forgotten. */
+/* Whether the sentence was printed before, for another name. Of very many
+ * the last are forgotten. */
 static bool is_repeated(const char *sentence) {
     enum { MOST = 64 };
     static uint64_t seen[MOST];

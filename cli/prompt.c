@@ -65,8 +65,8 @@ psc_status cli_open_header(psc_model **out, const char *folder, psc_error *error
     return status ? status : psc_model_open_header(out, folder, cli_cache_options(), error);
 }
 
-/* Reads a whole stream into new memory, without a byte order mark; the stream may be a pipe of unknown
- * size. */
+/* Reads a whole stream into new memory, without a byte order mark; the stream may be a
+ * pipe of unknown size. */
 psc_status cli_read_stream(
     char **out, size_t *bytes, FILE *file, const char *name, psc_error *error) {
     size_t capacity = 1 << 16, n = 0;

@@ -51,8 +51,8 @@ typedef struct cli_prompt {
 int cli_prompt_check(const cli_arguments *arguments);
 /* Fills the session options of CLI_RUN_OPTIONS; 0, or CLI_USAGE after a sentence. */
 int cli_session_options(psc_session_options *out, const cli_arguments *arguments);
-/* Opens a folder or a name, or the embedded model if folder is null, under a progress bar. Caches packed
- * weights as cli_cache_options says. */
+/* Opens a folder or a name, or the embedded model if folder is null, under a progress bar. Caches
+ * packed weights as cli_cache_options says. */
 psc_status cli_open_model(psc_model **out, const char *folder, psc_error *error);
 /* The same without the weights: reads headers, writes nothing. */
 psc_status cli_open_header(psc_model **out, const char *folder, psc_error *error);

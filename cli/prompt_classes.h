@@ -31,8 +31,8 @@ typedef struct cli_classes {
  * minus (then file is null). */
 psc_status cli_classes_read(
     cli_classes *out, const char *file, const char *plus, const char *minus, psc_error *error);
-/* Holds out the prompts whose hash of seed and text is in the first `part` (0..1) of all numbers, so
- * that equal texts stay together; sorts the list and tokenizes it. */
+/* Holds out the prompts whose hash of seed and text is in the first `part` (0..1) of all numbers,
+ * so that equal texts stay together; sorts the list and tokenizes it. */
 psc_status cli_classes_split(cli_classes *classes, const psc_model *model, double part,
     uint64_t seed, bool bos, psc_error *error);
 /* Runs of PSC_PHASE_SOURCE, source 2 c + held, `batch` prompts each. */

@@ -173,7 +173,8 @@ static bool seems_object(const line *at) {
     return found == sizeof key - 1;
 }
 
-/* Warns that an object in a file of texts is read as text, because the first line is not an object. */
+/* Warns that an object in a file of texts is read as text, because the first
+ * line is not an object. */
 static void note_object(const line *at) {
     char note[800];
     snprintf(note, sizeof note,

@@ -160,7 +160,8 @@ static psc_status begin(together *t, int32_t slot, psc_error *error) {
     return cli_steps_prompt(&s->steps, &s->prompt, error);
 }
 
-/* Gives prompts to free slots and lists what to run; returns the number of inputs, -1 on failure. */
+/* Gives prompts to free slots and lists what to run; returns the number of
+ * inputs, -1 on failure. */
 static int32_t fill(together *t, psc_error *error) {
     int32_t n = 0;
     for (int32_t k = 0; k < t->n_slots; k++) {

@@ -18,12 +18,12 @@ typedef struct cli_generation {
     long long batch;     /* most sequences that are decoded together */
 } cli_generation;
 
-/* Whether nothing but tokens is asked for: no plugin, target, intervention or folder, which belong to
- * a run of one prompt. */
+/* Whether nothing but tokens is asked for: no plugin, target, intervention or folder, which belong
+ * to a run of one prompt. */
 bool cli_prompts_are_plain(const cli_prompts *prompts, const cli_arguments *arguments);
 /* Continues all prompts and prints them in their order: the text of the first one that is not
- * finished as it comes; with --json an object per prompt, when it is finished. The prompts have been
- * tried (cli_prompts_try). */
+ * finished as it comes; with --json an object per prompt, when it is finished. The prompts have
+ * been tried (cli_prompts_try). */
 psc_status cli_prompts_together(const cli_generation *how, cli_prompts *prompts, psc_model *model,
     const cli_arguments *arguments, psc_error *error);
 

@@ -13,7 +13,8 @@
  * reader of stderr that is gone does not end the program. */
 void cli_say(const char *format, ...) PSC_PRINTF(1, 2);
 
-/* --out or --html wrote path whole: a later failure's sentence says that it stays. path is copied. */
+/* --out or --html wrote path whole: a later failure's sentence says that it
+ * stays. path is copied. */
 void cli_say_wrote(const char *path);
 /* Whether that was said of any path. */
 bool cli_has_written(void);

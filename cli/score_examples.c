@@ -7,7 +7,8 @@
  *   {"text": S}                                            choices [S from its last space on]
  *
  * The texts of a pair may be equal, which is a tie.
- * with "id", "group" (BLiMP: "UID") and "phenomenon" (BLiMP: "linguistics_term") where they are given. */
+ * with "id", "group" (BLiMP: "UID") and "phenomenon" (BLiMP: "linguistics_term")
+ * where they are given. */
 #include "score_examples.h"
 
 #include <dirent.h>

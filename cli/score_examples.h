@@ -45,8 +45,8 @@ typedef struct cli_examples {
     int64_t number, taken; /* lines and examples of the file so far */
 } cli_examples;
 
-/* Lists the files: paths as given, - for standard input, and of a folder its files NAME.jsonl by ascending names, without
- * hidden ones. */
+/* Lists the files: paths as given, - for standard input, and of a folder its files NAME.jsonl by
+ * ascending names, without hidden ones. */
 psc_status cli_examples_open(
     cli_examples *out, const char *const *paths, int32_t n, psc_error *error);
 void cli_examples_close(cli_examples *examples);

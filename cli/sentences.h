@@ -46,8 +46,8 @@ psc_status cli_sentences_run(
 /* The same as runs of a phase (psc_run_options). */
 psc_status cli_sentences_run_as(const cli_sentences *sentences, psc_session *session, int32_t batch,
     int32_t phase, int32_t source, psc_error *error);
-/* Shows the labels of all sequences to the plugins in one run of PSC_PHASE_SOURCE, whose only row is
- * <|endoftext|>. */
+/* Shows the labels of all sequences to the plugins in one run of PSC_PHASE_SOURCE, whose only
+ * row is <|endoftext|>. */
 psc_status cli_sentences_show_labels(
     const cli_sentences *sentences, psc_session *session, int32_t source, psc_error *error);
 void cli_sentences_free(cli_sentences *sentences);

@@ -5,7 +5,8 @@
  *   Open MPI, PMI     rank + 1   of the number of ranks
  *   srun              SLURM_PROCID + 1   of SLURM_NTASKS
  *
- * mpirun inside a Slurm job leaves Slurm's variables as they are, so the ranks of mpirun come first. */
+ * mpirun inside a Slurm job leaves Slurm's variables as they are, so the ranks
+ * of mpirun come first. */
 #include "shards.h"
 
 #include <errno.h>
@@ -182,8 +183,8 @@ static bool is_named(const char *option) {
            strcmp(option, "html") == 0;
 }
 
-/* Without --shard the verb has no part: a file would have the mark in its name. Verbs without --shard
- * take any name. */
+/* Without --shard the verb has no part: a file would have the mark in its name. Verbs without
+ * --shard take any name. */
 static int refuse_marks(const cli_arguments *arguments) {
     bool has_parts = false;
     for (const cli_option *o = arguments->verb->options; o->name; o++)

@@ -23,11 +23,12 @@ void cli_signals_catch(volatile sig_atomic_t *flag, int how);
 void cli_signals_remove(const char *path);
 void cli_signals_keep(const char *path);
 /* The line of progress on the terminal, which a signal that ends the program erases. The one thread
- * that draws it calls these around what it writes, with all signals blocked. begin: false once a signal
- * has erased the line, and nothing may be drawn. end: whether a line stands now. */
+ * that draws it calls these around what it writes, with all signals blocked. begin: false once a
+ * signal has erased the line, and nothing may be drawn. end: whether a line stands now. */
 bool cli_signals_line_begin(void);
 void cli_signals_line_end(bool stands);
-/* Waits for a drawing to end, erases the line, and lets none begin; a signal handler may call it. */
+/* Waits for a drawing to end, erases the line, and lets none begin; a
+ * signal handler may call it. */
 void cli_signals_erase_line(void);
 /* Blocks all signals in this thread, for the thread that it creates next; before: those blocked so
  * far. */

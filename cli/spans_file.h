@@ -9,8 +9,8 @@
 #include "psc.h"
 
 /* One line of the file is {"text": "...", "spans": [{"start": 0, "end": 4, "label": "..."}, ...]},
- * start and end in bytes of the UTF-8 text, the end excluded. A span may name its "task"; without it
- * is "label". A span becomes a word with the feature task=label. */
+ * start and end in bytes of the UTF-8 text, the end excluded. A span may name its "task"; without
+ * it is "label". A span becomes a word with the feature task=label. */
 typedef struct cli_spans {
     psc_sentence *sentences; /* [n] in the file's order; those without spans are left out */
     int32_t n;

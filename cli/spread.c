@@ -1,6 +1,7 @@
 /* Open MPI, MPICH and Slurm say in the environment how many processes they started. With MPI in the
- * program and a verb that can share its work, several processes join. Otherwise MPI is never started:
- * a single process behaves as in a build without MPI, and needs nothing that such a build does not. */
+ * program and a verb that can share its work, several processes join. Otherwise MPI is
+ * never started: a single process behaves as in a build without MPI, and needs nothing that
+ * such a build does not. */
 #include "spread.h"
 
 #include <stdio.h>

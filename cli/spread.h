@@ -1,5 +1,5 @@
-/* A verb in several processes that mpirun or srun started: whether it is one work of all of them, and
- * how each of them ends.
+/* A verb in several processes that mpirun or srun started: whether it is one work of all of them,
+ * and how each of them ends.
  * Private to cli/. Includes cli.h and psc.h.
  * Threads: main thread only.
  * Ownership: nothing is kept but this process's last sentence. */
@@ -22,8 +22,8 @@
 
 /* Before cli_parse: a process that is not the first keeps its sentences. */
 void cli_spread_prepare(const cli_verb *verb);
-/* After it, whatever it returned: joins the other processes if they share the work. Returns code, or
- * the exit code of its own failure. */
+/* After it, whatever it returned: joins the other processes if they share the work. Returns code,
+ * or the exit code of its own failure. */
 int cli_spread_begin(const cli_arguments *arguments, int code);
 /* With several processes, which all run the same session: shares its variants among them. */
 psc_status cli_spread_share(psc_session *session, psc_error *error);

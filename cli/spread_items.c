@@ -1,5 +1,5 @@
-/* The dealing of items. A worker has one item in work and one more, unless few are left. Rank 0 packs
- * its own results, too: what it takes does not depend on who computed it. */
+/* The dealing of items. A worker has one item in work and one more, unless few are left. Rank 0
+ * packs its own results, too: what it takes does not depend on who computed it. */
 #include "spread_items.h"
 
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* i64 tokens, i32 width, sections, one_line, 0, u64 and u64: sizes, then results.json and
- * tensors.safetensors. A folder in TMPDIR that is removed at once is the way to and from these bytes:
- * what was read is written again with the same bytes (psc_results.h). */
+ * tensors.safetensors. A folder in TMPDIR that is removed at once is the way to and from these
+ * bytes: what was read is written again with the same bytes (psc_results.h). */
 #include "spread_results.h"
 
 #include <dirent.h>

@@ -1,5 +1,6 @@
-/* What a corpus run keeps in its state file beside the totals, as JSON: the place in the corpus, and
- * the setup (targets, contrasts, plugins, interventions), from which merge makes the session again.
+/* What a corpus run keeps in its state file beside the totals, as JSON: the place in the
+ * corpus, and the setup (targets, contrasts, plugins, interventions), from which merge
+ * makes the session again.
  * Private to cli/. Includes lock.h, setup.h and psc_corpus.h.
  * Threads: main thread only.
  * Ownership: a setup is a jansson reference; cli_state_free frees what was read. */
@@ -13,7 +14,8 @@
 #include "setup.h"
 
 /* {"targets": ["next", ["A", "B"]], "plugins": ["logits:level=layer"], "interventions": [["ablate",
- * "L0H3"]]}: an array of two is a contrast; interventions only if there are any. Refuses arguments that are not UTF-8, which JSON cannot hold. */
+ * "L0H3"]]}: an array of two is a contrast; interventions only if there are any. Refuses arguments
+ * that are not UTF-8, which JSON cannot hold. */
 psc_status cli_setup_write(json_t **out, const cli_arguments *arguments, psc_error *error);
 /* Plugins by path are loaded only if --plugin of the arguments names them. */
 psc_status cli_setup_apply(

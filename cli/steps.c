@@ -1,4 +1,5 @@
-/* The steps of generate: a line for the token, then the plugins' sections; or an object per line. */
+/* The steps of generate: a line for the token, then the plugins' sections;
+ * or an object per line. */
 #include "steps.h"
 
 #include <errno.h>

@@ -37,7 +37,8 @@ psc_status cli_steps_token(cli_steps *steps, const psc_session *session, int32_t
 /* Prints the step's results under the token that was run; token null: the prompt. */
 psc_status cli_steps_show(
     cli_steps *steps, const psc_session *session, const psc_token *token, psc_error *error);
-/* Prints the object of a prompt of several that were decoded together: settings, text and tokens. */
+/* Prints the object of a prompt of several that were decoded together:
+ * settings, text and tokens. */
 psc_status cli_steps_show_prompt(
     cli_steps *steps, const psc_session *session, int32_t number, psc_error *error);
 /* Prints a token that was drawn but does not fit the context; with --json an object with it and the

@@ -1,4 +1,5 @@
-/* Wall time since the model was opened, of several checkpoints since each was; the process's peak memory as the system counts it. */
+/* Wall time since the model was opened, of several checkpoints since each was; the process's peak
+ * memory as the system counts it. */
 #include "timing.h"
 
 #include <math.h>

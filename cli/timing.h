@@ -12,8 +12,8 @@
 
 /* The work begins; an earlier beginning is forgotten. cli_open_model calls it. */
 void cli_time_start(void);
-/* The work on one of several checkpoints is done, over n tokens. cli_time_stop then adds the times of
- * all, each since its own start, and counts their tokens in place of the n that it is given. */
+/* The work on one of several checkpoints is done, over n tokens. cli_time_stop then adds the times
+ * of all, each since its own start, and counts their tokens in place of the n that it is given. */
 void cli_time_keep(int64_t n);
 /* n of the tokens that cli_time_stop will be given were counted before the work: a resumed run. */
 void cli_time_skip(int64_t n);

@@ -1,6 +1,6 @@
-/* Calls of the public interface in any order, with any arguments: each byte chooses a call, the next
- * bytes its arguments. Up to two sessions and one corpus live at a time; a failed call must leave all
- * of them usable. */
+/* Calls of the public interface in any order, with any arguments: each byte chooses a call, the
+ * next bytes its arguments. Up to two sessions and one corpus live at a time; a failed call must
+ * leave all of them usable. */
 #include "fuzz.h"
 #include "psc_corpus.h"
 #include "psc_pairs.h"

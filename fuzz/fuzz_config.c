@@ -1,5 +1,5 @@
-/* config.json and generation_config.json, separated. A config that fits the tiny model's weights opens
- * them and runs two tokens. */
+/* config.json and generation_config.json, separated. A config that fits the tiny model's weights
+ * opens them and runs two tokens. */
 #include "config.h"
 #include "fuzz.h"
 

@@ -1,5 +1,5 @@
-/* A corpus: three bytes of options, then the bytes of one file. It is read twice, the second time from
- * a place that the first one told; both must have the same tokens.
+/* A corpus: three bytes of options, then the bytes of one file. It is read twice, the second time
+ * from a place that the first one told; both must have the same tokens.
  *
  *   byte 0   bits 0-1: x.jsonl, x.txt, a stream, a stream of JSONL; 2: bos; 3: strict; 4: part 2 of 2
  *            5: a sample of two documents; 6: a limit of 20 tokens; 7: a stride of two tokens

@@ -1,5 +1,5 @@
-/* Answers of the hub: the list of a revision's files, or with a first byte R the list of revisions. The
- * harness answers in the network's place; a name that is chosen must stay in its folder. */
+/* Answers of the hub: the list of a revision's files, or with a first byte R the list of revisions.
+ * The harness answers in the network's place; a name that is chosen must stay in its folder. */
 #include "fuzz.h"
 #include "hub_get.h"
 #include "hub_listing.h"

@@ -1,5 +1,5 @@
-/* JSON: psc_json_load must give what jansson's json_loadb gives, values and sentences alike, with every
- * choice of flags; a line of JSONL must load or name its fault. */
+/* JSON: psc_json_load must give what jansson's json_loadb gives, values and sentences alike, with
+ * every choice of flags; a line of JSONL must load or name its fault. */
 #include "fuzz.h"
 #include "json.h"
 #include "jsonl.h"

@@ -1,5 +1,5 @@
-/* A file of packed weights: the tiny model's own, changed by the input, with the header's checksum made
- * right, so that what follows it is reached.
+/* A file of packed weights: the tiny model's own, changed by the input, with the header's checksum
+ * made right, so that what follows it is reached.
  *
  *   byte 0         bit 0: the image's hash is made right, too; bit 1: the file ends early
  *   then patches   two bytes of place, one of length n, n bytes */

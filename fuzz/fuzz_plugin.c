@@ -1,5 +1,5 @@
-/* A plugin's file before dlopen: ELF headers and tables of symbols, or Mach-O load commands. The file is
- * looked at in memory, and never loaded. */
+/* A plugin's file before dlopen: ELF headers and tables of symbols, or Mach-O load commands. The
+ * file is looked at in memory, and never loaded. */
 #include "fuzz.h"
 #include "plugin_file.h"
 #include "plugin_symbol.h"

@@ -1,5 +1,5 @@
-/* A folder of results: results.json and tensors.safetensors, separated. What is read is copied, stacked,
- * printed in every format, and written again: both files must then have the same bytes. */
+/* A folder of results: results.json and tensors.safetensors, separated. What is read is copied,
+ * stacked, printed in every format, and written again: both files must then have the same bytes. */
 #include "fuzz.h"
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* tokenizer_config.json, special_tokens_map.json, added_tokens.json and a text, separated, beside the
- * tiny model's tokenizer.json. An empty part is a missing file. */
+/* tokenizer_config.json, special_tokens_map.json, added_tokens.json and a text, separated, beside
+ * the tiny model's tokenizer.json. An empty part is a missing file. */
 #include "fuzz.h"
 #include "fuzz_encode.h"
 

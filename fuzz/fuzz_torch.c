@@ -1,6 +1,6 @@
-/* A file of torch.save. An input that begins with P is a data.pkl, around which the harness builds the
- * archive m/data.pkl, m/data/0 .. m/data/4 of 24, 8, 4, 2 and 0 bytes, so that the pickle machine
- * sees it; any other is the file. */
+/* A file of torch.save. An input that begins with P is a data.pkl, around which the harness builds
+ * the archive m/data.pkl, m/data/0 .. m/data/4 of 24, 8, 4, 2 and 0 bytes, so that the pickle
+ * machine sees it; any other is the file. */
 #include "fuzz.h"
 #include "torch_file.h"
 

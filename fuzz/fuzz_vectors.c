@@ -1,5 +1,5 @@
-/* Vectors from files: the editor and its place in one line, then a safetensors file, separated. "@" in
- * the line stands for the file: "steer embed:file=@,index=1". */
+/* Vectors from files: the editor and its place in one line, then a safetensors file, separated. "@"
+ * in the line stands for the file: "steer embed:file=@,index=1". */
 #include "fuzz.h"
 #include "interventions.h"
 #include "setup.h"

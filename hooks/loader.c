@@ -112,8 +112,8 @@ psc_status psc_plugin_check(const psc_plugin *plugin, const char *origin, psc_er
 }
 
 /* Puts "./" before a name without '/', which dlopen would search in the system's folders. Looks at
- * the file first: dlopen would wait for a pipe's writer, read past the end of a cut file, and run the
- * constructors of a library that is no plugin. */
+ * the file first: dlopen would wait for a pipe's writer, read past the end of a cut file, and run
+ * the constructors of a library that is no plugin. */
 static psc_status open_library(void **library, const char *path, psc_error *error) {
     psc_status status = psc_plugin_file_check(path, error);
     if (status != PSC_OK) return status;

@@ -196,8 +196,8 @@ static psc_status check_headers(int file, size_t size, const char *path, psc_err
     return fault ? refuse(path, fault, error) : PSC_OK;
 }
 
-/* dlopen runs a library's constructors, so what is no plugin is refused before. Of Mach-O files dlsym
- * looks the symbol up, after the constructors. */
+/* dlopen runs a library's constructors, so what is no plugin is refused before. Of Mach-O files
+ * dlsym looks the symbol up, after the constructors. */
 static psc_status check_symbol(int file, size_t size, const char *path, psc_error *error) {
 #if defined(__APPLE__)
     (void)file, (void)size, (void)path, (void)error;

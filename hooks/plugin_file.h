@@ -18,10 +18,10 @@ typedef struct psc_machine {
 
 #define PSC_PLUGIN_SYMBOL_NAME "psc_plugin_entry"
 
-/* PSC_ERROR_PLUGIN, with one sentence, for a path that is not a whole shared object of this machine,
- * or of which no plugin's symbol can be found: the linker would wait for a pipe's writer, read past
- * the end of a file that was cut short (SIGBUS), or run the constructors of any library. The file is
- * opened without waiting. */
+/* PSC_ERROR_PLUGIN, with one sentence, for a path that is not a whole shared object of this
+ * machine, or of which no plugin's symbol can be found: the linker would wait for a pipe's writer,
+ * read past the end of a file that was cut short (SIGBUS), or run the constructors of any library.
+ * The file is opened without waiting. */
 psc_status psc_plugin_file_check(const char *path, psc_error *error);
 /* The sentence of a library without that symbol; PSC_ERROR_PLUGIN. */
 psc_status psc_plugin_no_symbol(const char *path, psc_error *error);

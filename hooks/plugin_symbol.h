@@ -15,8 +15,8 @@ typedef enum psc_symbol {
 } psc_symbol;
 
 /* Looks the name up as the dynamic linker does, through the file's own hash table. The file is of
- * this machine's byte order, with words of 32 or 64 bits; size bytes at file are all of it. Reads no
- * byte outside, whatever the file says. */
+ * this machine's byte order, with words of 32 or 64 bits; size bytes at file are all of it. Reads
+ * no byte outside, whatever the file says. */
 psc_symbol psc_elf_symbol(const unsigned char *file, size_t size, unsigned bits, const char *name);
 
 #endif

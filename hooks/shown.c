@@ -1,5 +1,5 @@
-/* Each part's hash is the next one's seed. A view is hashed by its runs of adjacent elements, so that
- * what lies between its rows does not count. */
+/* Each part's hash is the next one's seed. A view is hashed by its runs of adjacent elements, so
+ * that what lies between its rows does not count. */
 #include "shown.h"
 
 #include <xxhash.h>

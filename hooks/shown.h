@@ -9,7 +9,8 @@
 
 #include "psc_plugin.h"
 
-/* XXH3 of the event, its rows and heads, and `before`; with tensor, of the tensor's elements, too. */
+/* XXH3 of the event, its rows and heads, and `before`; with tensor, of the
+ * tensor's elements, too. */
 uint64_t psc_shown_hash(const psc_event *event, bool tensor);
 
 #endif

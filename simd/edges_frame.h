@@ -3,8 +3,8 @@
  * Threads: pure functions.
  * Ownership: nothing is kept.
  *
- * panel_dots and gram_squares have keys as lanes. The dot's sixteen chains are then registers, two of
- * them at once: chains j and j + 8, j = 0, 4, 2, 6, 1, 5, 3, 7, folded as they come. */
+ * panel_dots and gram_squares have keys as lanes. The dot's sixteen chains are then registers, two
+ * of them at once: chains j and j + 8, j = 0, 4, 2, 6, 1, 5, 3, 7, folded as they come. */
 #ifndef EDGES_FRAME_H
 #define EDGES_FRAME_H
 

@@ -40,7 +40,8 @@ void PSC_NAME(gelu)(float *y, float *gate, const float *a, size_t n) {
     for (; i < n; i += VEC) gelu_step(y + i, gate ? gate + i : NULL, a + i, n - i, 1);
 }
 
-/* The same with the tanh form's gate; the products and the sum before tanh are rounded one by one. */
+/* The same with the tanh form's gate; the products and the sum before tanh
+ * are rounded one by one. */
 ALWAYS_INLINE void gelu_tanh_step(
     float *y, float *gate, const float *a, size_t left, const int count) {
     const vec half = vec_set(0.5f);

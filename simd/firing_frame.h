@@ -1,5 +1,5 @@
-/* The frame of the kernels of neurons' firing, equal to firing_reference.c to the bit. Columns stay in
- * registers over the rows. Private to simd/: firing_<isa>.c, after tile_<isa>.h.
+/* The frame of the kernels of neurons' firing, equal to firing_reference.c to the bit. Columns stay
+ * in registers over the rows. Private to simd/: firing_<isa>.c, after tile_<isa>.h.
  * Threads: pure functions.
  * Ownership: nothing is kept. */
 #ifndef FIRING_FRAME_H

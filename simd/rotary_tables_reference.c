@@ -1,6 +1,6 @@
-/* cos and sin of p * f_i, times scale, for first <= p < first + n, i < half; f_i = base^(-i/half) unless the config
- * scales it: pow and sincos in f64 by SLEEF's deterministic forms, two products, one rounding to
- * f32. */
+/* cos and sin of p * f_i, times scale, for first <= p < first + n, i < half; f_i = base^(-i/half)
+ * unless the config scales it: pow and sincos in f64 by SLEEF's deterministic forms, two
+ * products, one rounding to f32. */
 #include "kernels.h"
 
 #include <math.h> /* FP_FAST_FMA, which makes sleef.h declare the purecfma forms */

@@ -10,7 +10,8 @@
 #include <math.h>
 #include <string.h>
 
-/* e^s on |s| <= ln 2/2, interpolated at Chebyshev's nodes, highest first: relative error 3.4e-16. */
+/* e^s on |s| <= ln 2/2, interpolated at Chebyshev's nodes, highest first:
+ * relative error 3.4e-16. */
 enum { PSC_SHORT_EXP_TERMS = 11 };
 static const double psc_short_exp_coefficients[PSC_SHORT_EXP_TERMS] = {0x1.28a2ca617b969p-22,
     0x1.72fafebdaf273p-19, 0x1.a019a6611cad5p-16, 0x1.a01978b8b3d18p-13, 0x1.6c16c17f46982p-10,

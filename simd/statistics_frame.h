@@ -1,5 +1,5 @@
-/* The frame of the statistics over rows, equal to statistics_reference.c to the bit. A sum's sixteen
- * lanes are registers of doubles; the lanes past a row's end stay unchanged.
+/* The frame of the statistics over rows, equal to statistics_reference.c to the bit. A sum's
+ * sixteen lanes are registers of doubles; the lanes past a row's end stay unchanged.
  * Private to simd/: statistics_<isa>.c, after tile_<isa>.h.
  * Threads: pure functions.
  * Ownership: nothing is kept. */
@@ -84,8 +84,8 @@ void PSC_NAME(count_columns)(int32_t *counts, size_t ld, const float *x, size_t 
     }
 }
 
-/* What a histogram's bins are, and by and from times 2^24; the bits of a bin + 2^23 below 2^23 are the
- * bin. */
+/* What a histogram's bins are, and by and from times 2^24; the bits of a bin + 2^23
+ * below 2^23 are the bin. */
 typedef struct bin_terms {
     vec by, from, most, by_scaled, from_scaled;
 } bin_terms;

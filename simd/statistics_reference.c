@@ -23,8 +23,8 @@ void psc_bin_columns__reference(int32_t *counts, const float *x, size_t ldx, siz
             float at = fmaf(x[r * ldx + i], by, from);
             at = at > 0.0f ? at : 0.0f; /* NaN too */
             float bin = floorf(most < at ? most : at);
-            /* at may be rounded up to the next bin. The sign of the distance is exact; 2^24 keeps it
-             * above the smallest number. */
+            /* at may be rounded up to the next bin. The sign of the distance is exact; 2^24 keeps
+             * it above the smallest number. */
             if (fmaf(x[r * ldx + i], by * 0x1p24f, (from - bin) * 0x1p24f) < 0.0f) bin -= 1.0f;
             counts[i * bins + (size_t)(bin > 0.0f ? bin : 0.0f)]++;
         }

@@ -168,8 +168,8 @@ static inline double fold_f64(const vec64 lanes[2]) {
         _mm256_add_pd(_mm512_castpd512_pd256(eight), _mm512_extractf64x4_pd(eight, 1)));
 }
 
-/* Sixteen accumulators: each step adds the two halves of every accumulator and packs two registers into
- * one, the first in the lower half of each of its parts. */
+/* Sixteen accumulators: each step adds the two halves of every accumulator and packs two registers
+ * into one, the first in the lower half of each of its parts. */
 static inline void fold_several(float sums[16], const float *acc) {
     __m512 a[16];
     UNROLL for (int i = 0; i < 16; i++) a[i] = _mm512_load_ps(acc + i * 16);

@@ -28,8 +28,8 @@ ALWAYS_INLINE void fold_sums(double *out, const vec64 *sums, const int n) {
     for (int s = 0; s < n; s++) out[s] = fold_f64(sums + s * STRIPE);
 }
 
-/* STEP(i, v, count, left) for `count` registers v, v + 1, ... of each stripe, at most OVERLAP_F64 at
- * once, whose first element is i; only a single register may have left < VEC64. */
+/* STEP(i, v, count, left) for `count` registers v, v + 1, ... of each stripe, at most OVERLAP_F64
+ * at once, whose first element is i; only a single register may have left < VEC64. */
 #define FOR_REGISTERS(n, STEP)                                                                     \
     do {                                                                                           \
         size_t begin = 0;                                                                          \

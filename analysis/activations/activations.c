@@ -1,9 +1,10 @@
-/* The plugin `activations`: hook points of a corpus's rows on disk, as shards that other programs read.
+/* The plugin `activations`: hook points of a corpus's rows on disk, as shards
+ * that other programs read.
  *
  *   array [rows, width of the point] = the tensors of the chosen rows, in the order of the corpus
  *
- * The values are the hooks' own f32, or rounded once to f16 or bf16. The host places the rows, names
- * the files and goes on after a kill; this plugin chooses rows and converts. */
+ * The values are the hooks' own f32, or rounded once to f16 or bf16. The host places the rows,
+ * names the files and goes on after a kill; this plugin chooses rows and converts. */
 #include "activations.h"
 
 #include <stdio.h>

@@ -40,7 +40,8 @@ typedef struct activations_state {
 int activations_find_points(activations_state *s);
 
 /* --- activations_convert.c --- */
-/* out[i] = x[i] rounded to the nearest, ties to even. Returns how many finite ones became infinite. */
+/* out[i] = x[i] rounded to the nearest, ties to even. Returns how many finite
+ * ones became infinite. */
 int64_t activations_to_f16(uint16_t *out, const float *x, int64_t n);
 void activations_to_bf16(uint16_t *out, const float *x, int64_t n);
 

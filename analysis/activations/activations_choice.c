@@ -2,8 +2,8 @@
  *
  *   kept = hash(seed, document, position) < sample * 2^64
  *
- * hash is SplitMix64's step, applied to the seed, then xor the document, then xor the position. So a
- * row's choice depends on nothing else. */
+ * hash is SplitMix64's step, applied to the seed, then xor the document, then xor the position. So
+ * a row's choice depends on nothing else. */
 #include "activations.h"
 
 #include <math.h>

@@ -6,7 +6,8 @@
  *               sample that does not depend on the order, so shards merge to the same one
  *   ranked      `largest` of every head in the windows of a larger such sample, for quantiles
  *
- * Windows of one row are left out. Sums are f64 by sequence in row order; each head has one thread. */
+ * Windows of one row are left out. Sums are f64 by sequence in row order;
+ * each head has one thread. */
 #include "attention_contexts.h"
 #include "attention.h"
 

@@ -1,5 +1,5 @@
-/* What the attention's means over documents say: the heads that stand out by each of four statistics,
- * without each window's position 0, to which nearly all heads attend. */
+/* What the attention's means over documents say: the heads that stand out by each of four
+ * statistics, without each window's position 0, to which nearly all heads attend. */
 #include "attention.h"
 
 #include <stdio.h>

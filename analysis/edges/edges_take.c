@@ -4,9 +4,9 @@
  *   share of target t at row k, direct path: A_kj v_j . (W_O,h^T u_t)/sigma_f(k)
  *   |W_O,h v|^2 = v^T (W_O,h^T W_O,h) v, so no write is computed
  *
- * Values lie in panels of 16 keys, [L, H, panels, D, 16], as the kernels read them. One thread takes a
- * row. A row's totals add blocks of 256 keys, each a striped sum, in the order of layers, heads and
- * keys. Ties go to the lower layer, then head, then source. */
+ * Values lie in panels of 16 keys, [L, H, panels, D, 16], as the kernels read them. One thread
+ * takes a row. A row's totals add blocks of 256 keys, each a striped sum, in the order of layers,
+ * heads and keys. Ties go to the lower layer, then head, then source. */
 #include "edges.h"
 
 #include <math.h>

@@ -1,4 +1,5 @@
-/* Means over the pairs of each class, arrays and the summary. Sums are in the order of the pairs. */
+/* Means over the pairs of each class, arrays and the summary. Sums are in
+ * the order of the pairs. */
 #include "forms.h"
 
 #include <math.h>
@@ -165,7 +166,8 @@ static int say_row(const forms_state *s, const char *title, const double *values
     return s->host->summary_text(s->context, text);
 }
 
-/* By level: P(the mate is closer than its control) and the means of 1/rank; then chance and pairs. */
+/* By level: P(the mate is closer than its control) and the means of 1/rank;
+ * then chance and pairs. */
 static int say_levels(const forms_state *s) {
     char text[128];
     double values[N_COLUMNS];

@@ -49,8 +49,8 @@ static json_t *text_of(psc_growing *t) {
 /* --- names and numbers ----------------------------------------------------------------------- */
 
 /* (layer + 1) 10^d + n, 10^d above every token id and every n: head n, neuron H + n, then a layer's
- * attn_bias, mlp_out, mlp_bias, mlp_error, mlp_skip, its latents. The page keeps a reader's own labels
- * by this number. */
+ * attn_bias, mlp_out, mlp_bias, mlp_error, mlp_skip, its latents. The page keeps a reader's own
+ * labels by this number. */
 static int64_t feature_of(const graph_state *s, const graph_node *node) {
     const int64_t heads = s->model->n_heads, last = heads + s->model->d_mlp;
     const int64_t numbers[] = {0, 0, node->index, last, last + 1, heads + node->index, last + 2,
@@ -190,7 +190,8 @@ fail:
     return NULL;
 }
 
-/* From the largest node down: the running sum of |flow| over the whole. The logit is always shown. */
+/* From the largest node down: the running sum of |flow| over the whole. The
+ * logit is always shown. */
 static void put_nodes(const graph_state *s, psc_growing *t) {
     double total = 0.0, sum = 0.0;
     for (int32_t i = 1; i < s->n_nodes; i++)
@@ -238,8 +239,8 @@ static int plain(char c) {
            c == '.' || c == '-';
 }
 
-/* The model's name from its path, of characters that Neuronpedia takes. In the Hugging Face cache the
- * path is models--ORGANIZATION--NAME/snapshots/COMMIT. */
+/* The model's name from its path, of characters that Neuronpedia takes. In the Hugging Face cache
+ * the path is models--ORGANIZATION--NAME/snapshots/COMMIT. */
 static json_t *model_name(const graph_state *s) {
     const char *path = s->model->path ? s->model->path : "";
     const char *snapshots = strstr(path, "/snapshots/");

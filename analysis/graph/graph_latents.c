@@ -6,7 +6,8 @@
  *   flows: latent A_i f_i, l_mlp_skip g . W_skip m, l_mlp_bias g . b_dec, l_mlp_error g . error
  *   readers: e_R = P(gamma * A_i e_i) of a latent, P(gamma * W_skip^T g) of the skip
  *
- * Which latents are active is held, as the gates of an MLP are. Sums over latents ascend, in f64. */
+ * Which latents are active is held, as the gates of an MLP are. Sums over
+ * latents ascend, in f64. */
 #include "graph.h"
 
 #include <math.h>

@@ -46,7 +46,8 @@ static int rotated(const tracer *t, int32_t row, int inverse, float *x) {
     return t->s->host->rotate(t->s->context, t->s->rows[row].position, inverse, x);
 }
 
-/* q and k of all heads, rotated, and the directions in which the writers of both rows are measured. */
+/* q and k of all heads, rotated, and the directions in which the writers of
+ * both rows are measured. */
 static int make_directions(tracer *t) {
     graph_state *s = t->s;
     const psc_host *host = s->host;

@@ -125,8 +125,8 @@ static int on_outside(const psc_event *event, void *payload) {
     return 0;
 }
 
-/* What an edit of a point means for the prediction; null: hook_z has its own observer, and logits come
- * after everything. No default, so that the compiler names a new point. */
+/* What an edit of a point means for the prediction; null: hook_z has its own observer, and logits
+ * come after everything. No default, so that the compiler names a new point. */
 static psc_event_fn watch_of(psc_point point) {
     switch (point) {
     case PSC_HOOK_EMBED:

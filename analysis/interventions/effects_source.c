@@ -3,8 +3,8 @@
  *   normalized = (changed - base) / (source - base),  all z of the target (z_a - z_b of a contrast)
  *
  * 0: as this prompt, 1: as the source. There must be one source prompt, as long as this one; its
- * value is of the same tokens at the same row. In a set of pairs it is that of the row that this one is
- * aligned with, if `rows` chooses it there. NaN where source and base are equal. */
+ * value is of the same tokens at the same row. In a set of pairs it is that of the row that this
+ * one is aligned with, if `rows` chooses it there. NaN where source and base are equal. */
 #include "effects.h"
 
 #include <math.h>

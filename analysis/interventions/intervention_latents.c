@@ -1,6 +1,6 @@
 /* Edits of latents. A dictionary writes a row as x = gain (sum_i f_i d_i + b_dec) + shift + error;
- * a transcoder its out point's row, from the f of the in point. An edit changes some f_i and nothing
- * else, so the error stays:
+ * a transcoder its out point's row, from the f of the in point. An edit changes some f_i and
+ * nothing else, so the error stays:
  *
  *   ablate f'_i = 0    scale f'_i = alpha f_i    x <- x + gain sum_i (f'_i - f_i) d_i
  *   steer  x <- x + gain alpha sum_i d_i, whether the latents are active or not

@@ -5,8 +5,8 @@
  *   change   of two SOURCE prompts, at their last rows or their means:  x_plus - x_minus
  *   rows     a SOURCE prompt's rows, as they are
  *
- * In a set of pairs (host->example) each sequence has its own mean, and the rows of its own source, as
- * they are aligned (host->source_row).
+ * In a set of pairs (host->example) each sequence has its own mean, and the rows of its own source,
+ * as they are aligned (host->source_row).
  *
  * Those runs are not edited; the values are kept until the next run of the same kind. */
 #include "intervention.h"
@@ -222,8 +222,8 @@ static int other_pairs(const intervention *self) {
         self->context, "the values are those of other pairs; run their source or base first");
 }
 
-/* In a set of pairs: scores and patterns are patched only where each row stands where its source does,
- * as its keys then do. */
+/* In a set of pairs: scores and patterns are patched only where each row stands where its source
+ * does, as its keys then do. */
 static int check_keys(const intervention *self, const psc_row *rows, int32_t n) {
     int keys = 0;
     for (int32_t i = 0; i < self->n_sites; i++) keys |= self->sites[i].width == 0;

@@ -23,8 +23,8 @@ typedef struct psc_band {
 } psc_band;
 
 int psc_band_make(psc_band *b, psc_context *context, const psc_host *host, int64_t n);
-/* out [n, PSC_BAND]: a band with the eigenvalues of a [n, n], of which the upper triangle is read, row
- * stride `stride`. */
+/* out [n, PSC_BAND]: a band with the eigenvalues of a [n, n], of which the upper triangle is
+ * read, row stride `stride`. */
 void psc_band_reduce(double *out, psc_band *b, const double *a, int64_t stride);
 
 #endif

@@ -78,8 +78,9 @@ typedef struct psc_kept {
     void *at;
     uint64_t bytes;
 } psc_kept;
-/* In a run: at least `bytes` bytes with any contents, 64-byte aligned; null after an error. A larger
- * run than those before gets new memory; the old lives until close, in all less than the new. */
+/* In a run: at least `bytes` bytes with any contents, 64-byte aligned; null after an
+ * error. A larger run than those before gets new memory; the old lives until close, in
+ * all less than the new. */
 void *psc_kept_alloc(psc_kept *kept, psc_context *context, const psc_host *host, uint64_t bytes);
 
 /* --- options (common_options.c) -------------------------------------------------------------- */
@@ -120,8 +121,8 @@ const char *psc_commas(double number, char out[PSC_COUNT]);
 
 /* --- documents (documents.c) ------------------------------------------------------------------ */
 
-/* In report: the values document_numbers and document_names, ascending, of those of documents [n] (NaN:
- * none) that have a name; each once. */
+/* In report: the values document_numbers and document_names, ascending, of those of documents [n]
+ * (NaN: none) that have a name; each once. */
 int psc_name_documents(
     psc_context *context, const psc_host *host, const double *documents, int64_t n);
 
@@ -130,7 +131,8 @@ enum { PSC_PLACE = 500 };
 const char *psc_document_place(char out[PSC_PLACE], psc_context *context, const psc_host *host,
     int64_t document, int32_t position);
 
-/* Prints a kept context: "L3N17 4.21 in books/alice.md at token 5<more>: ... the old >>king<< said". */
+/* Prints a kept context: "L3N17 4.21 in books/alice.md at token 5<more>: ...
+ * the old >>king<< said". */
 int psc_show_context(psc_context *context, const psc_host *host, const char *label,
     const psc_top *top, const char *more);
 
@@ -209,8 +211,8 @@ enum { PSC_TARGET_NAME = 224 };
 const char *psc_target_name(
     const psc_target_rows *targets, int64_t target, int64_t slot, char out[PSC_TARGET_NAME]);
 
-/* A target's logit or log p at a chosen row as a metric (target_metrics.c); a contrast is the same in
- * both. The metric reads the terms beside it. */
+/* A target's logit or log p at a chosen row as a metric (target_metrics.c); a contrast is the same
+ * in both. The metric reads the terms beside it. */
 typedef struct psc_target_metric {
     int32_t target, slot;
     psc_metric_term terms[2];

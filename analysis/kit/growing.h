@@ -1,5 +1,6 @@
 /* A text that grows, for files that a plugin makes.
- * Private to analysis/attention/, analysis/circuit/, analysis/graph/, analysis/spans/, growing.c and tests/.
+ * Private to analysis/attention/, analysis/circuit/, analysis/graph/,
+ * analysis/spans/, growing.c and tests/.
  * Threads: one at a time per text.
  * Ownership: the caller frees data by free(). */
 #ifndef ANALYSIS_GROWING_H

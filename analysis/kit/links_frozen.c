@@ -4,8 +4,8 @@
  *   w = sum over j's tokens t, layers l, heads h of A^{l,h}_rt W_O,h v_t        (v with b_V)
  *   p' = softmax(W_U (gamma * (x - w - mean) / sigma + beta)), sigma of x - w
  *
- * W_O,h v_t is computed once per token (as hook_result would be), w and the norm in f64. Unembeddings
- * of many pairs run together. */
+ * W_O,h v_t is computed once per token (as hook_result would be), w and the norm in f64.
+ * Unembeddings of many pairs run together. */
 #include "links.h"
 
 #include <math.h>

@@ -46,8 +46,8 @@ void psc_moments_add_rows(psc_moments *m, int32_t place, int64_t group, int64_t 
     const float *values, int64_t stride, int64_t n_rows);
 void psc_moments_add_f64(
     psc_moments *m, int32_t place, int64_t group, int64_t begin, int64_t n, const double *values);
-/* Ends the sequence of `place` for these quantities: the host gets the partial of its population. The
- * caller closes each place that it added to before it adds to another sequence. */
+/* Ends the sequence of `place` for these quantities: the host gets the partial of its population.
+ * The caller closes each place that it added to before it adds to another sequence. */
 void psc_moments_close(psc_moments *m, int32_t place, int64_t group, int64_t begin, int64_t n);
 /* Counts the row for the group; once per row. */
 void psc_moments_count(psc_moments *m, int32_t place, int64_t group);

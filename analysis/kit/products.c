@@ -1,5 +1,6 @@
-/* out[i, j] += sum_t a[t, i] b[t, j] in f64, by tiles of 16 x 16: each tile is the host's add_products
- * over ascending panels, so a number is one chain over ascending t, whatever the split. */
+/* out[i, j] += sum_t a[t, i] b[t, j] in f64, by tiles of 16 x 16: each tile is the
+ * host's add_products over ascending panels, so a number is one chain over ascending
+ * t, whatever the split. */
 #include "products.h"
 
 int psc_panels_make(psc_panels *out, psc_context *context, const psc_host *host, int64_t n_rows,

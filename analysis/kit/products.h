@@ -1,7 +1,7 @@
 /* Products of matrices of doubles, by the host's add_products: A^T B of matrices in panels.
  * Private to analysis/; built on psc_plugin.h alone.
- * Threads: the callbacks' thread; a product uses the whole team. psc_panels_put also in parallel_for,
- * on distinct rows.
+ * Threads: the callbacks' thread; a product uses the whole team. psc_panels_put also in
+ * parallel_for, on distinct rows.
  * Ownership: panels live with the run (run_alloc). */
 #ifndef ANALYSIS_PRODUCTS_H
 #define ANALYSIS_PRODUCTS_H

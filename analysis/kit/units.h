@@ -26,8 +26,8 @@ int psc_units_words(
 
 /* --- words of labelled sentences ------------------------------------------------------------- */
 
-/* Punctuation by its tag; without a tag, a word without letters and digits. Bytes beyond ASCII count
- * as letters. */
+/* Punctuation by its tag; without a tag, a word without letters and digits. Bytes beyond
+ * ASCII count as letters. */
 int psc_word_is_punctuation(const psc_word *word);
 
 /* A labelled word, or the words that share a token. */

@@ -31,7 +31,8 @@ typedef struct lens_fit {
     int xx, xy, x, y, rows;
 } lens_fit;
 
-/* The vocabulary passes in tiles of LENS_TILE logits; LENS_PARTS threads at most share the tiles. */
+/* The vocabulary passes in tiles of LENS_TILE logits; LENS_PARTS threads at
+ * most share the tiles. */
 enum { LENS_TILE = PSC_LOGIT_TILE, LENS_PARTS = 16 };
 
 /* Sums over one item's tile, z relative to its own greatest logit. */

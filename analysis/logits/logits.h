@@ -1,5 +1,6 @@
 /* The inside of the plugin `logits`: one run's state and what its files share.
- * Private to analysis/logits/, logits_fixture.h and test_logits_edits.c; built on psc_plugin.h alone.
+ * Private to analysis/logits/, logits_fixture.h and test_logits_edits.c;
+ * built on psc_plugin.h alone.
  * Threads: the callbacks' thread; logits_gap is pure and runs on any.
  * Ownership: everything lives with the run (run_alloc) or the instance (life_alloc). */
 #ifndef LOGITS_H

@@ -3,8 +3,8 @@
  *   y = fma(n, gamma, beta) [N],  n = ln_final.hook_normalized after its edits
  *   z_t = y . row t of the unembedding, by apply_outputs in the panel of 16 rows that has t
  *
- * These are the forward pass's operations, so z has the bits of hook_logits. Its editors are seen by
- * an observer of edited logits only, which is free without an editor. */
+ * These are the forward pass's operations, so z has the bits of hook_logits. Its editors are seen
+ * by an observer of edited logits only, which is free without an editor. */
 #include "logits.h"
 
 #include <stddef.h>

@@ -41,8 +41,8 @@ static int loss_open(psc_context *context, const psc_host *host, void **state) {
 
 /* --- a run ----------------------------------------------------------------------------------- */
 
-/* Whether row i is scored: it is chosen, has a token before it in the run, and is no context that an
- * earlier window had; -1 after an error. */
+/* Whether row i is scored: it is chosen, has a token before it in the run, and is no context that
+ * an earlier window had; -1 after an error. */
 static int is_scored(const loss_state *s, int32_t i) {
     if (s->rows.slot[i] < 0 || i == 0 || s->all[i - 1].sequence != s->all[i].sequence) return 0;
     const int repeated = s->host->repeated(s->context, &s->all[i]);

@@ -7,8 +7,8 @@
 
 #include "common.h"
 
-/* The vocabulary passes in tiles of LOSS_TILE logits, which LOSS_PARTS threads at most share; rows in
- * blocks. Sums are by tile, so none of these numbers but LOSS_TILE reaches a result. */
+/* The vocabulary passes in tiles of LOSS_TILE logits, which LOSS_PARTS threads at most share; rows
+ * in blocks. Sums are by tile, so none of these numbers but LOSS_TILE reaches a result. */
 enum { LOSS_TILE = PSC_LOGIT_TILE, LOSS_PARTS = 16, LOSS_BLOCK = 256 };
 enum { LOSS_BINS = 7, LOSS_MOST = 100 }; /* bins of frequency; entries of a list of tokens */
 

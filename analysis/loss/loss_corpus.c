@@ -32,7 +32,8 @@ static double mean(const table *t, int measure, int64_t i) {
     return t->counts[i] > 0.0 ? t->sums[measure * t->n + i] / t->counts[i] : (double)NAN;
 }
 
-/* prefix_loss and, if compared, prefix_difference [axis], prefix_tokens [axis] of a table's first n. */
+/* prefix_loss and, if compared, prefix_difference [axis], prefix_tokens [axis]
+ * of a table's first n. */
 static int put_table(
     loss_state *s, const char *prefix, const char *axis, const table *t, int64_t n, int compared) {
     const psc_host *host = s->host;

@@ -1,4 +1,5 @@
-/* Named values of totals: N tokens, B bytes, W words, L nats, in w windows with sums X and n tokens.
+/* Named values of totals: N tokens, B bytes, W words, L nats, in w windows
+ * with sums X and n tokens.
  *
  *   loss L/N;  bits_per_byte L/(B log 2);  perplexity exp(L/N), by word exp(L/W), by byte exp(L/B)
  *   standard error of a mean m = sum X/sum n over windows:

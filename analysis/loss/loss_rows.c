@@ -5,8 +5,8 @@
  *   all tiles w = exp(m - max m):  log Z = max m + log sum w e;  loss = log Z - z_t
  *
  * Tiles are added in ascending order, so a loss does not depend on threads, chunks or blocks. z has
- * the bits of hook_logits, but [rows, V] is never in memory. Where an editor changes hook_logits, its
- * rows are read instead. */
+ * the bits of hook_logits, but [rows, V] is never in memory. Where an editor changes hook_logits,
+ * its rows are read instead. */
 #include "loss.h"
 
 #include <math.h>

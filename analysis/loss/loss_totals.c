@@ -5,8 +5,8 @@
  *   by position  sums and counts of the tokens at each position of a window
  *   by token     sums and counts of each token of the vocabulary
  *
- * A window's sum is f64 in row order and enters once; a position's and a token's are one loss each. So
- * all totals are exact, whatever the batches, shards and stops (docs/corpus.md). */
+ * A window's sum is f64 in row order and enters once; a position's and a token's are one loss each.
+ * So all totals are exact, whatever the batches, shards and stops (docs/corpus.md). */
 #include "loss.h"
 
 #include <string.h>

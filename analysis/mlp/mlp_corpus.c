@@ -7,8 +7,8 @@
  *
  * and for every layer the moments, over rows, of the participation ratio and of the fraction of
  * neurons that fire. Each neuron has one thread and its rows in order, so a sequence's sums depend
- * on neither threads nor chunks. Counts are integers by kernels; the gate's bins come from how often a
- * is above each edge. */
+ * on neither threads nor chunks. Counts are integers by kernels; the gate's bins come from how
+ * often a is above each edge. */
 #include "mlp.h"
 
 #include <math.h>
@@ -19,8 +19,8 @@ enum { GATE_BINS = 10, BOUNDS = GATE_BINS }; /* bounds: the gate's inner edges, 
 /* Rows and neurons that pass through the statistics at once, so that they are in cache. */
 enum { BLOCK_ROWS = 16, BLOCK = 256 };
 
-/* Where the gates of both forms are j/10, j = 1..9. In f64, because four of Phi^-1's would be smaller
- * after rounding to f32. */
+/* Where the gates of both forms are j/10, j = 1..9. In f64, because four of Phi^-1's would be
+ * smaller after rounding to f32. */
 static const double gate_edges[][GATE_BINS - 1] = {
     [PSC_GELU_ERF] = {-1.2815515655446004, -0.8416212335729142, -0.5244005127080408,
         -0.2533471031357998, 0.0, 0.2533471031357998, 0.5244005127080408, 0.8416212335729142,
@@ -179,8 +179,8 @@ int mlp_corpus_begin(mlp_state *s) {
            host->observe(s->context, PSC_HOOK_MLP_POST, rows, on_post, s);
 }
 
-/* Adds one layer's counts: a neuron fires above the last bound; a gate is in bin j if it reaches edge
- * j but not j + 1. */
+/* Adds one layer's counts: a neuron fires above the last bound; a gate is in bin j if it reaches
+ * edge j but not j + 1. */
 static int add_counts(mlp_state *s, int64_t layer) {
     const psc_host *host = s->host;
     const int64_t m = s->n_neurons, first = layer * m;

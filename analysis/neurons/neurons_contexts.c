@@ -3,8 +3,9 @@
  *   fires: rows with a > 0; dead: none; silent: max |g| < 0.01
  *
  * A sequence's largest a per neuron are kept as the rows arrive, if they reach the least of the
- * totals' list; most rows cost one comparison. At the end of the run they are offered to the host's lists. Each neuron has one thread and its rows
- * in order, so no result depends on threads or chunks. */
+ * totals' list; most rows cost one comparison. At the end of the run they are offered to
+ * the host's lists. Each neuron has one thread and its rows in order, so no result depends
+ * on threads or chunks. */
 #include "neurons.h"
 
 #include <math.h>
@@ -33,8 +34,8 @@ typedef struct event_job {
     const psc_event *event;
 } event_job;
 
-/* Offers to a sequence's lists what reaches their limits; afterwards a full list's least value is its
- * limit. */
+/* Offers to a sequence's lists what reaches their limits; afterwards a full list's
+ * least value is its limit. */
 static void offer_row(
     const neurons_state *s, int64_t slot, const float *a, int32_t n, int32_t row) {
     const int32_t contexts = s->contexts;

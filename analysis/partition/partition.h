@@ -1,6 +1,7 @@
 /* The inside of the plugin `partition`: its perturbations, their measures, and its parts.
  * Private to analysis/partition/ and test_partition_measure.c.
- * Threads: as a plugin's callbacks; partition_before_build and partition_measure_change run on any thread.
+ * Threads: as a plugin's callbacks; partition_before_build and
+ * partition_measure_change run on any thread.
  * Ownership: tables live with the instance (life_alloc) or the run (run_alloc); nothing is freed.
  *
  * A perturbation compares two rows of logits, before (z) and after (z + dz). */

@@ -4,8 +4,8 @@
  *   z - b     = (sigma_f/sigma_l) sum_c f_c,  f_c = u_t . c/sigma_f, in f64, for l < L
  *
  * The final lens passes through the unembedding itself. An edit of the residual stream at a layer,
- * e = x^{l+1} - ((mlp + attn) + x^l), is one more write below the layers after it; without an edit e
- * is 0, since the pass adds the writes by these very operations. */
+ * e = x^{l+1} - ((mlp + attn) + x^l), is one more write below the layers after it; without an edit
+ * e is 0, since the pass adds the writes by these very operations. */
 #include "partition.h"
 
 #include <math.h>

@@ -5,7 +5,8 @@
  *   (C/s^2 + lambda I) w_c = (X^T Y_c - n_c m)/s       by LAPACKE's dposv
  *   score_c(x) = y_c + w_c . z = w_c/s . x + bias_c
  *
- * If s is 0, the weights are 0. They take the place of the sums. LAPACK's last bits may differ between machines. */
+ * If s is 0, the weights are 0. They take the place of the sums. LAPACK's last bits may
+ * differ between machines. */
 #include "probe.h"
 
 #include <lapacke.h>

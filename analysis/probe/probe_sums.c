@@ -2,9 +2,9 @@
  *
  *   xx [N, N] = sum x x^T, x [N] = sum x;   for each task sums [classes, N] = X^T Y
  *
- * Every element is one f64 chain over the rows in the order of the sentences, so batches and threads
- * do not matter. Residuals come in panels of 16 columns: [panels, rows, 16]. A tile of xx is the
- * product of two panels; only tiles with column panel i <= j are kept. */
+ * Every element is one f64 chain over the rows in the order of the sentences, so batches and
+ * threads do not matter. Residuals come in panels of 16 columns: [panels, rows, 16]. A tile of xx
+ * is the product of two panels; only tiles with column panel i <= j are kept. */
 #include "probe.h"
 
 #include <string.h>
@@ -52,7 +52,8 @@ int probe_sums_make(probe_state *s) {
 
 /* --- products -------------------------------------------------------------------------------- */
 
-/* c [16, 16] += a^T b over the group's rows; a, b [rows, 16]. Rows in succession are one product. */
+/* c [16, 16] += a^T b over the group's rows; a, b [rows, 16]. Rows in
+ * succession are one product. */
 static void add_tile(const probe_state *s, double *c, const double *a, const double *b,
     const int32_t *rows, int32_t n_rows) {
     for (int32_t r = 0, end = 0; r < n_rows; r = end) {

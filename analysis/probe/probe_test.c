@@ -1,6 +1,7 @@
-/* The test: each unit's score for every class, score_c = w_c . x + bias_c, at every level. The class
- * with the largest score is the guess, ties to the first; a class without training rows is never
- * guessed. Of two classes, the scores of the second are kept for the area under the ROC curve. */
+/* The test: each unit's score for every class, score_c = w_c . x + bias_c, at every level.
+ * The class with the largest score is the guess, ties to the first; a class without
+ * training rows is never guessed. Of two classes, the scores of the second are kept for the
+ * area under the ROC curve. */
 #include "probe.h"
 
 #include <math.h>

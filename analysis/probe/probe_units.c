@@ -1,8 +1,8 @@
 /* Units of a run's labelled sentences.
  *
  * A unit is a word, or the words of a sentence that share a token; with units=spans each word is a
- * unit. Its row is that of its last token; its label is that of its first word whose head is outside. Words and rows ascend in the run's text, so one pass over
- * both finds every unit. */
+ * unit. Its row is that of its last token; its label is that of its first word whose head is
+ * outside. Words and rows ascend in the run's text, so one pass over both finds every unit. */
 #include "probe.h"
 
 #include <string.h>
@@ -15,7 +15,8 @@ typedef struct walk {
     int32_t n_units; /* so far */
 } walk;
 
-/* Tells whether a word is inside quotation marks: " changes sides, “ and `` open, ” and '' close. */
+/* Tells whether a word is inside quotation marks: " changes sides, “ and ``
+ * open, ” and '' close. */
 static int scan_quotes(const psc_sentence *sentence, uint32_t begin, uint32_t end, int inside) {
     const char *text = sentence->text;
     for (uint32_t i = begin; i < end; i++) {

@@ -7,9 +7,10 @@
  *   of two strategies a, b:  same_set K_a = K_b;  overlap sum min(q_a, q_b);
  *   agreement sum q_a q_b, the chance that two independent draws are the same token
  *
- * Every kept set is a prefix of the order of z, so two sets are equal if their sizes are, and of two
- * at T = 1 one lies within the other: overlap = S_few/S_many, agreement = sum_few e^2/(S_few S_many).
- * Rows are computed as hook_logits delivers them; sums are the host's reductions in f64. */
+ * Every kept set is a prefix of the order of z, so two sets are equal if their sizes are,
+ * and of two at T = 1 one lies within the other: overlap = S_few/S_many, agreement =
+ * sum_few e^2/(S_few S_many). Rows are computed as hook_logits delivers them; sums are the
+ * host's reductions in f64. */
 #include "sampling.h"
 
 #include <float.h>
@@ -109,9 +110,9 @@ static int64_t best_block(const float *groups, int64_t n, float *most) {
     return at / 16 * 256;
 }
 
-/* The token with the largest logit, ties to the lower id, -1 if it is not finite; NaN are ignored. It
- * is in the first block of 256 tokens of which a group has that maximum; of the groups' maxima the first
- * is found in the same way. */
+/* The token with the largest logit, ties to the lower id, -1 if it is not finite; NaN are ignored.
+ * It is in the first block of 256 tokens of which a group has that maximum; of the groups' maxima
+ * the first is found in the same way. */
 static int32_t best_token(const sampling_state *s, row_work *w) {
     float most, *above = w->groups + s->n_groups;
     s->reductions->group_maxima(w->groups, w->z, (size_t)s->n_vocab);
@@ -175,8 +176,8 @@ static void sum_many(const sampling_state *s, row_work *w, kept_set *set) {
     set->overlap = sums[3];
 }
 
-/* Sums over the sets at T = 1, and with the weights at the temperature. The ids of the largest set of
- * few tokens include those of the smaller ones. */
+/* Sums over the sets at T = 1, and with the weights at the temperature. The ids of the largest set
+ * of few tokens include those of the smaller ones. */
 static void sum_sets(const sampling_state *s, row_work *w) {
     float bound = INFINITY;
     size_t n = 0;

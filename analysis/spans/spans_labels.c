@@ -1,4 +1,5 @@
-/* What linguists call a span: a bracket that is exactly the yield of a word, from labelled sentences.
+/* What linguists call a span: a bracket that is exactly the yield of a word,
+ * from labelled sentences.
  *
  *   yield(w)   w and all words below it, if they follow each other; bytes from the first to the last
  *   label      UPOS of w;   function: DEPREL of w

@@ -6,8 +6,8 @@
 
 /* --- texts ----------------------------------------------------------------------------------- */
 
-/* A token's own bytes, since tokens split characters; with control characters, or without bytes, its
- * shown text without the quotes. */
+/* A token's own bytes, since tokens split characters; with control characters, or without bytes,
+ * its shown text without the quotes. */
 static const char *token_piece(const spans_state *s, int32_t token, size_t *length) {
     uint64_t n = 0;
     const char *bytes = s->host->token_bytes(s->context, token, &n);

@@ -11,7 +11,8 @@ const char *const spans_prior_names[PRIOR_COUNT] = {
 /* --- units ----------------------------------------------------------------------------------- */
 
 /* A run of one sequence with its text has the whole text: a range outside it is refused. Sequences
- * side by side, of a corpus, or of ids that later runs continue have what they have of the range. */
+ * side by side, of a corpus, or of ids that later runs continue have what
+ * they have of the range. */
 static int is_whole(const spans_state *s) {
     uint64_t bytes;
     return s->reads.n == 1 && s->reads.sequences[0].first == 0 &&

@@ -1,5 +1,6 @@
-/* The plugin `treebank`: how far trees of minimal cuts agree with a treebank, beside trees that know
- * nothing of the model. The verb `treebank` runs labelled sentences, one a sequence, BOS first.
+/* The plugin `treebank`: how far trees of minimal cuts agree with a treebank, beside
+ * trees that know nothing of the model. The verb `treebank` runs labelled sentences,
+ * one a sequence, BOS first.
  *
  *   spans     F1, S-F1 and recall of brackets against contiguous yields, by level
  *   words     multi-token words as brackets      shared    brackets that two levels share

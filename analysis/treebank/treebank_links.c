@@ -4,8 +4,8 @@
  *   AUROC            P(the effect of an edge > that of another pair), pairs k - j units apart
  *
  * Beside it stands the rank correlation of the effects with their frozen counterparts
- * (kit/links.h). Units here are the sentence's units without punctuation. An edge joins a word of one with a word of
- * the other, in either direction. */
+ * (kit/links.h). Units here are the sentence's units without punctuation. An edge joins a word of
+ * one with a word of the other, in either direction. */
 #include "treebank.h"
 
 #include <stdio.h>
@@ -38,8 +38,8 @@ static int is_edge(const treebank_case *c, int32_t a, int32_t b) {
     return 0;
 }
 
-/* The sentence's units as ranges of positions without gaps: a token between words is one of its own.
- * of [ranges]: the unit, or -1. */
+/* The sentence's units as ranges of positions without gaps: a token between words is one of its
+ * own. of [ranges]: the unit, or -1. */
 static int make_ranges(treebank_state *s, const treebank_case *c, psc_units *out, int32_t **of) {
     const uint64_t n = (uint64_t)c->n_tokens + 1;
     out->n = 0;

@@ -1,8 +1,8 @@
 /* Windows of several sentences: brackets that cross a sentence's border.
  *
- * A bracket crosses if it holds tokens of several sentences and not all tokens of each. The whole is
- * left out. A token belongs to the sentence that holds its last byte, because a token may begin with
- * the space before the sentence. */
+ * A bracket crosses if it holds tokens of several sentences and not all tokens of each. The whole
+ * is left out. A token belongs to the sentence that holds its last byte, because a token may begin
+ * with the space before the sentence. */
 #include "treebank.h"
 
 #include <stdio.h>

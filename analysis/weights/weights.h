@@ -69,8 +69,8 @@ typedef struct weights_state {
 void weights_progress(weights_state *s, double from, double to, int64_t done, int64_t of);
 /* run_alloc for n doubles. */
 double *weights_doubles(weights_state *s, int64_t n);
-/* out [count, N]: rows of f32 weights (columns nonzero: columns), `stride` floats apart, times gamma
- * (nullable), each minus its mean; also as the first rows of panels (nullable). */
+/* out [count, N]: rows of f32 weights (columns nonzero: columns), `stride` floats apart, times
+ * gamma (nullable), each minus its mean; also as the first rows of panels (nullable). */
 void weights_vectors(weights_state *s, double *out, const float *from, int64_t stride,
     int64_t count, int columns, const float *gamma, psc_panels *panels);
 /* scratch [N]. May be called in parallel_for. */

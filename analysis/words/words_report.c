@@ -98,8 +98,9 @@ static int write_areas(const words_state *s, const words_totals *t) {
 
 enum { ROOM = 400, MOST_SHOWN = 48 };
 
-/* "There was a gi|ant" with the bar between t-1 and t; tokens [n], t at `place`. The bytes of tokens
- * as they are: a character may be several tokens, and whatever writes results escapes what it must. */
+/* "There was a gi|ant" with the bar between t-1 and t; tokens [n], t at `place`. The bytes
+ * of tokens as they are: a character may be several tokens, and whatever writes results
+ * escapes what it must. */
 static const char *show(const words_state *s, const int32_t *tokens, int32_t n, int32_t place) {
     char *out = s->host->run_alloc(s->context, ROOM);
     int at = 0;

@@ -1,5 +1,5 @@
-/* Processes that do one work together: messages between rank 0 and the workers, one reduction, and an
- * end in bounded time. MPI is in cluster_mpi.c alone.
+/* Processes that do one work together: messages between rank 0 and the workers, one reduction, and
+ * an end in bounded time. MPI is in cluster_mpi.c alone.
  * Private to cli/ and tests/. Includes psc_error.h.
  * Threads: main thread only. One more thread, which cluster_open starts, sends signs of life.
  * Ownership: a message's bytes belong to whoever took it (cluster_drop). */
@@ -34,9 +34,10 @@ bool cluster_is_on(void);
 bool cluster_is_worker(void);
 int cluster_rank(void);
 int cluster_size(void);
-/* Leaves: rank 0 waits for all workers to end. code, sentence: how this process ended. Where rank 0 has
- * no failure of its own, it says a worker's, as "rank 2 on HOST: SENTENCE", or which one is lost, and
- * returns that exit code. With a process lost it ends the program instead of returning. */
+/* Leaves: rank 0 waits for all workers to end. code, sentence: how this process ended. Where
+ * rank 0 has no failure of its own, it says a worker's, as "rank 2 on HOST: SENTENCE", or
+ * which one is lost, and returns that exit code. With a process lost it ends the program
+ * instead of returning. */
 int cluster_close(int code, const char *sentence, void (*say)(const char *sentence));
 /* Whether the work cannot go on: cluster_take then says why. */
 bool cluster_is_over(void);
@@ -61,8 +62,9 @@ typedef struct cluster_message {
 
 /* Copies the bytes and sends them in the background. */
 psc_status cluster_send(int to, int kind, const void *bytes, size_t n, psc_error *error);
-/* The next message, of kind 0 if none has come; wait waits for one, for a tenth of a second. Both fail
- * once a process is lost or has failed: PSC_ERROR_CANCELLED in a worker when rank 0 has ended the run. */
+/* The next message, of kind 0 if none has come; wait waits for one, for a tenth of a
+ * second. Both fail once a process is lost or has failed: PSC_ERROR_CANCELLED in a worker
+ * when rank 0 has ended the run. */
 psc_status cluster_take(cluster_message *out, psc_error *error);
 psc_status cluster_wait(cluster_message *out, psc_error *error);
 void cluster_drop(cluster_message *message);
@@ -78,11 +80,12 @@ typedef struct cluster_slots {
     void *payload;
 } cluster_slots;
 
-/* All processes call it in the same order with equal n and bytes. A failed add is that rank's error. */
+/* All processes call it in the same order with equal n and bytes. A failed add
+ * is that rank's error. */
 psc_status cluster_reduce(const cluster_slots *slots, psc_error *error);
 
-/* Process p has filled values[bounds[p]] to values[bounds[p + 1] - 1], bounds [size + 1]; afterwards
- * every process has all. All call it with the same bounds. */
+/* Process p has filled values[bounds[p]] to values[bounds[p + 1] - 1], bounds [size + 1];
+ * afterwards every process has all. All call it with the same bounds. */
 psc_status cluster_gather(float *values, const int64_t *bounds, psc_error *error);
 
 #endif

@@ -1,7 +1,7 @@
-/* The launcher's end after a process was lost. mpirun of Open MPI waits for a host that does not answer,
- * for many minutes unless it is told otherwise (docs/cluster.md). A child of this process, which mpirun
- * does not know, ends it if it is still there after some seconds. SIGTERM would not do: mpirun is
- * ending its job already, and 4.1 then crashes or asks for another one. */
+/* The launcher's end after a process was lost. mpirun of Open MPI waits for a host that does not
+ * answer, for many minutes unless it is told otherwise (docs/cluster.md). A child of this process,
+ * which mpirun does not know, ends it if it is still there after some seconds. SIGTERM would not
+ * do: mpirun is ending its job already, and 4.1 then crashes or asks for another one. */
 #include "cluster_mpi.h"
 
 #include <signal.h>

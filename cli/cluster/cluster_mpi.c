@@ -2,8 +2,9 @@
  *
  *   open: MPI_Init, who is where        close: worker ENDED -> rank 0;  rank 0 QUIT -> workers
  *
- * MPI itself does not notice a host that is cut off: a receive would wait for hours. Here every process
- * says something every tenth of the allowed silence, from a thread, however long a pass takes. */
+ * MPI itself does not notice a host that is cut off: a receive would wait for hours.
+ * Here every process says something every tenth of the allowed silence, from a thread,
+ * however long a pass takes. */
 #include "cluster_mpi.h"
 
 #include <signal.h>
@@ -129,7 +130,8 @@ psc_status cluster_open(double silence, psc_error *error) {
 
 /* --- leaving --------------------------------------------------------------------------------- */
 
-/* Whether all workers have ended or are lost; of a worker: whether rank 0 has let it go or is lost. */
+/* Whether all workers have ended or are lost; of a worker: whether rank 0 has
+ * let it go or is lost. */
 static bool is_over(void) {
     const cluster_world *w = &cluster_here;
     if (w->rank > 0) return w->quit || w->lost >= 0;
@@ -160,8 +162,8 @@ static void say_end(int code, const char *sentence) {
     }
 }
 
-/* Ends MPI. A process that is lost, or a reduction left behind, would make it wait: then the launcher
- * is told to end all. */
+/* Ends MPI. A process that is lost, or a reduction left behind, would make it wait: then the
+ * launcher is told to end all. */
 static void end_mpi(int code) {
     cluster_world *w = &cluster_here;
     pthread_mutex_lock(&w->gate);

@@ -63,7 +63,8 @@ psc_status cluster_trouble(psc_error *error);
 /* Behind the gate; false without memory. */
 bool cluster_post(int to, int kind, const void *bytes, size_t n);
 void cluster_lose(int rank);
-/* In a program that is about to end: makes sure that its mpirun, or its daemon, ends within seconds. */
+/* In a program that is about to end: makes sure that its mpirun, or its
+ * daemon, ends within seconds. */
 void cluster_end_launcher(void);
 /* Sleeps between two looks: short at first. */
 void cluster_nap(int *naps);

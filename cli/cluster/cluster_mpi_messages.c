@@ -1,5 +1,5 @@
-/* Messages over MPI. No call here waits for another process: sends and receives are nonblocking, and
- * a step looks at all of them. A process that is cut off therefore never stops another one. */
+/* Messages over MPI. No call here waits for another process: sends and receives are nonblocking,
+ * and a step looks at all of them. A process that is cut off therefore never stops another one. */
 #include "cluster_mpi.h"
 
 #include <stdio.h>

@@ -1,5 +1,6 @@
-/* The calls of all processes. The reduction: MPI_Ireduce with an operation of our own, piece by piece, so that no process needs a
- * second copy of large tables. Slots are elements of the datatype, so MPI never cuts one. */
+/* The calls of all processes. The reduction: MPI_Ireduce with an operation of our own, piece by
+ * piece, so that no process needs a second copy of large tables. Slots are elements of the
+ * datatype, so MPI never cuts one. */
 #include "cluster_mpi.h"
 
 #include <sched.h>
@@ -28,8 +29,8 @@ static void add_slots(void *from, void *to, int *n, MPI_Datatype *type) {
     if (place != to) memcpy(to, place, bytes);
 }
 
-/* Between two looks at a call of all processes. Large messages move in pieces, one or a few per look:
- * with a sleep between them 4 MiB took 0.4 s. */
+/* Between two looks at a call of all processes. Large messages move in pieces, one or a few per
+ * look: with a sleep between them 4 MiB took 0.4 s. */
 static void rest(double begin) {
     const struct timespec nap = {0, 50000};
     if (cluster_now() - begin < 0.2)

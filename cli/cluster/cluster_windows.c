@@ -1,11 +1,12 @@
 /* Dealing. A worker holds one batch in work and one more, so it does not wait for rank 0, which
- * computes as well and deals again between the layers of its own batch. Whoever is faster gets more.
+ * computes as well and deals again between the layers of its own batch.
+ * Whoever is faster gets more.
  *
  *   deal ... deal | all done | REDUCE: totals += totals of the workers, which become zero | save
  *
- * Totals are integers, extremes and top lists, so neither the dealing nor the order of the reduction
- * changes a bit (docs/corpus.md). At a save every window that was read is in the totals: the state is
- * that of one process at the same place. */
+ * Totals are integers, extremes and top lists, so neither the dealing nor the order of the
+ * reduction changes a bit (docs/corpus.md). At a save every window that was read is in the totals:
+ * the state is that of one process at the same place. */
 #include "cluster_windows.h"
 
 #include <stdlib.h>
@@ -208,7 +209,8 @@ static psc_status add_counts(
     return PSC_OK;
 }
 
-/* A table that overflows does not keep the others waiting: the first failure is returned at the end. */
+/* A table that overflows does not keep the others waiting: the first failure
+ * is returned at the end. */
 static psc_status reduce_tables(cluster_windows *w, psc_error *error) {
     psc_status first = PSC_OK;
     for (int32_t i = 0; i < psc_session_totals_count(w->session); i++) {

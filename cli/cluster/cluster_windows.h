@@ -2,8 +2,8 @@
  * batches, and the totals are reduced into rank 0.
  * Private to cli/. Includes cluster.h, window_batch.h, psc_corpus.h and psc_spread.h.
  * Threads: main thread only.
- * Ownership: the session, the corpus and the payload are the caller's; cluster_windows_close frees the
- * rest. */
+ * Ownership: the session, the corpus and the payload are the caller's;
+ * cluster_windows_close frees the rest. */
 #ifndef CLUSTER_WINDOWS_H
 #define CLUSTER_WINDOWS_H
 

@@ -1,5 +1,5 @@
-/* How many windows of a corpus go through the model in one pass: by their tokens, not by their number,
- * so that short documents fill a pass as long ones do.
+/* How many windows of a corpus go through the model in one pass: by their tokens, not by their
+ * number, so that short documents fill a pass as long ones do.
  * Private to cli/. Includes psc.h.
  * Threads: any; no state.
  * Ownership: none. */
@@ -39,8 +39,8 @@ static inline window_batch window_batch_of(int32_t full, int32_t window) {
         .most = (int32_t)(most < tokens / 16 ? most : tokens / 16)};
 }
 
-/* Whether one more window fits, whatever its length: windows are taken in the corpus's order and none
- * is held back, so a state file between two passes has a plain place. */
+/* Whether one more window fits, whatever its length: windows are taken in the corpus's order and
+ * none is held back, so a state file between two passes has a plain place. */
 static inline bool window_batch_has_room(const window_batch *b) {
     return b->n < b->most && b->taken + window_batch_room(b->window) <= b->tokens;
 }

@@ -1,5 +1,6 @@
-/* Redirects are followed here, not by libcurl: it would send the token, a header of our own, to every
- * host of the chain. A request is built anew for each URL, and only the endpoint's own gets it. */
+/* Redirects are followed here, not by libcurl: it would send the token, a header of our
+ * own, to every host of the chain. A request is built anew for each URL, and only the
+ * endpoint's own gets it. */
 #include "hub_request.h"
 
 #include <stdio.h>

@@ -1,4 +1,5 @@
-/* GET /api/models/OWNER/NAME/refs -> {"branches": [{"name": "step3000", ...}, ...], "tags": [...]} */
+/* GET /api/models/OWNER/NAME/refs -> {"branches": [{"name": "step3000",
+ * ...}, ...], "tags": [...]} */
 #include "hub_listing.h"
 
 #include <stdio.h>

@@ -260,8 +260,8 @@ static bool is_renamed(int fd, const char *path) {
     return mine.st_ino != named.st_ino || mine.st_dev != named.st_dev;
 }
 
-/* Opens the file, which a killed process may have left, and locks it where locks are; -1: errno says
- * why. */
+/* Opens the file, which a killed process may have left, and locks it where locks
+ * are; -1: errno says why. */
 static int open_alone(const char *path) {
     for (;;) {
         const int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);

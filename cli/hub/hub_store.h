@@ -33,8 +33,8 @@ bool hub_store_is_done(const hub_store *store, const hub_listing *listing, const
 /* For a file that is not done: refuses a plain folder that has another under its name. */
 psc_status hub_store_check_name(
     const hub_store *store, const hub_listing *listing, const hub_file *file, psc_error *error);
-/* Refuses a plain folder with a file of a model that the listing lacks: it would be taken for one of
- * this revision. */
+/* Refuses a plain folder with a file of a model that the listing lacks: it would be taken for
+ * one of this revision. */
 psc_status hub_store_check_others(
     const hub_store *store, const hub_listing *listing, psc_error *error);
 /* Links the snapshot's name to the whole file. */

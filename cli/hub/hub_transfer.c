@@ -1,6 +1,6 @@
-/* A partial file is locked (flock, as huggingface_hub does), hashed as far as it goes, and continued by
- * a Range request. Its bytes are hashed as they arrive. Only a file of the announced size and hash is
- * synced and renamed. */
+/* A partial file is locked (flock, as huggingface_hub does), hashed as far as it goes, and
+ * continued by a Range request. Its bytes are hashed as they arrive. Only a file of the announced
+ * size and hash is synced and renamed. */
 #define _DEFAULT_SOURCE /* flock */
 #include "hub_transfer.h"
 
@@ -160,8 +160,8 @@ psc_status hub_transfer_prepare(hub_transfer *t, psc_error *error) {
 
 /* --- checking -------------------------------------------------------------------------------- */
 
-/* A damaged file is not kept. What an earlier command left may be the fault, so it is tried once more
- * from the beginning. */
+/* A damaged file is not kept. What an earlier command left may be the fault, so it is tried once
+ * more from the beginning. */
 static hub_verdict damaged(long *pause, hub_transfer *t, const char *how, psc_error *error) {
     const bool again = t->resets++ < MOST_RESETS;
     const psc_status status = start_over(t, error);

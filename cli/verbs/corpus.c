@@ -425,7 +425,8 @@ static psc_status deliver(survey *s, psc_error *error) {
     return status ? status : cli_deliver(psc_session_results(s->session), s->arguments, error);
 }
 
-/* Stopped by a signal: without a state file, delivers what was done. The error says so either way. */
+/* Stopped by a signal: without a state file, delivers what was done. The
+ * error says so either way. */
 static psc_status interruption(survey *s, psc_error *error) {
     const long long tokens = tokens_so_far(s);
     psc_status status = PSC_OK;

@@ -78,8 +78,9 @@ static psc_status draw(psc_token *out, psc_session *session, int32_t last, long 
     return status;
 }
 
-/* The tokens after the prompt, which was run with the options `run`. The last one is run only to show
- * its step. A step is shown once the next token is drawn, so that the last one says why it is. */
+/* The tokens after the prompt, which was run with the options `run`. The last one is
+ * run only to show its step. A step is shown once the next token is drawn, so that the
+ * last one says why it is. */
 static psc_status continue_prompt(psc_session *session, const cli_prompt *prompt, cli_generation *g,
     const psc_run_options *run, cli_steps *steps, psc_error *error) {
     cli_text_stream stream = {.on_terminal = isatty(STDOUT_FILENO)};

@@ -106,7 +106,8 @@ static void say_left_out(const psc_error *why) {
     cli_progress_line(sentence);
 }
 
-/* Marks the part if it is finished. A file that cannot be read, or of an unfinished part, is noted. */
+/* Marks the part if it is finished. A file that cannot be read, or of an
+ * unfinished part, is noted. */
 static psc_status look_at(parts *p, const char *path, psc_error *error) {
     cli_state state;
     cli_state_part part = {0};

@@ -1,6 +1,6 @@
 /* score: log-likelihoods of the continuations in JSONL files, and how often the model prefers the
- * right one. A block of examples at a time is read, encoded, scored (psc_session_score) and added to
- * the totals, so that memory does not grow with the examples. */
+ * right one. A block of examples at a time is read, encoded, scored (psc_session_score) and added
+ * to the totals, so that memory does not grow with the examples. */
 #include <errno.h>
 #include <limits.h>
 #include <math.h>
@@ -99,7 +99,8 @@ static char *join(const work *w, const cli_example *e, int32_t choice, size_t *b
 }
 
 /* The tokens of prefix and choice, encoded as one text. The continuation begins at the first token
- * that ends behind the split; where that is the first of all, the beginning token is put before it. */
+ * that ends behind the split; where that is the first of all, the beginning
+ * token is put before it. */
 static psc_status encode(psc_score_request *out, const work *w, const cli_example *e,
     int32_t choice, bool bos, psc_error *error) {
     const int32_t n_ctx = psc_model_get_info(w->model)->n_ctx;

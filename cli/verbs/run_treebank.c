@@ -1,5 +1,6 @@
 /* treebank: the plugin `treebank` over the labelled sentences of a CoNLL-U file. Further sessions
- * beside it: other sentences for the choice of a level, windows of four sentences, another model. */
+ * beside it: other sentences for the choice of a level, windows of four
+ * sentences, another model. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

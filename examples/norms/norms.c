@@ -71,8 +71,9 @@ static int norms_report(psc_context *context, void *state) {
            s->host->summary_bars(context, "|x| at the last row", "", 1, labels, last);
 }
 
-/* 7. The description that the host reads when it loads the file. Add .needs_bos = 1 if every sequence
- * must begin with a beginning-of-text token. .corpus = PSC_CORPUS_YES: it accumulates over documents. */
+/* 7. The description that the host reads when it loads the file. Add .needs_bos = 1 if every
+ * sequence must begin with a beginning-of-text token. .corpus = PSC_CORPUS_YES: it
+ * accumulates over documents. */
 static const psc_plugin norms = {
     .abi = PSC_PLUGIN_ABI,
     .struct_size = sizeof norms,

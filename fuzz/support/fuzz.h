@@ -36,8 +36,8 @@ const char *fuzz_path(const char *name);
 const char *fuzz_put(const char *name, fuzz_bytes bytes);
 /* The same for an optional file: an empty part removes it. */
 const char *fuzz_put_if(const char *name, fuzz_bytes bytes);
-/* Writes a safetensors file. A part that begins with '{' is a header without its length; data follow
- * after "\f\f". */
+/* Writes a safetensors file. A part that begins with '{' is a header without its length;
+ * data follow after "\f\f". */
 const char *fuzz_put_tensors(const char *name, fuzz_bytes bytes);
 void fuzz_make_folder(const char *name);
 

@@ -53,9 +53,9 @@ PSC_API psc_status psc_model_find(psc_model_place *out, const char *model, psc_e
  * cache, ".../models--OWNER--NAME", which need not exist. */
 PSC_API psc_status psc_model_read_name(psc_model_place *out, const char *model, psc_error *error);
 /* The revisions of a model that are on this machine, each to follow '@': those of a name in the
- * Hugging Face cache, or the subfolders step0, step1, ... of a folder. Training steps come first, in
- * ascending order; other names follow. What follows '@' in model is ignored. PSC_ERROR_IO if there
- * are none. The caller frees *out [*n] with psc_model_revisions_free. */
+ * Hugging Face cache, or the subfolders step0, step1, ... of a folder. Training steps come first,
+ * in ascending order; other names follow. What follows '@' in model is ignored. PSC_ERROR_IO if
+ * there are none. The caller frees *out [*n] with psc_model_revisions_free. */
 PSC_API psc_status psc_model_revisions(
     char ***out, int32_t *n, const char *model, psc_error *error);
 PSC_API void psc_model_revisions_free(char **revisions, int32_t n); /* null is allowed */
@@ -67,7 +67,8 @@ PSC_API psc_status psc_model_open(psc_model **out, const char *model, psc_error 
 
 /* A folder keeps packed weights, so that the next opening maps them instead of reading and packing
  * the model's files. Folder and files must belong to this user or to root and be not writable by
- * group or others. If the folder is unusable for any reason, the model opens as if no cache were configured. */
+ * group or others. If the folder is unusable for any reason, the model opens as if no
+ * cache were configured. */
 typedef struct psc_model_options {
     uint32_t struct_size;
     const char *cache_dir; /* created if missing; null: no cache */
@@ -84,9 +85,9 @@ typedef struct psc_model_options {
 PSC_API psc_status psc_model_open_with(
     psc_model **out, const char *model, const psc_model_options *options, psc_error *error);
 /* A model without its weights: reads config, tokenizer and the headers of the files of weights, and
- * writes nothing, so that it takes milliseconds however large the model is. Its hash is "" unless the
- * cache folder of the options remembers it. For facts and tokens only: sessions and calls that return
- * weights fail with PSC_ERROR_STATE. */
+ * writes nothing, so that it takes milliseconds however large the model is. Its hash is "" unless
+ * the cache folder of the options remembers it. For facts and tokens only: sessions and calls that
+ * return weights fail with PSC_ERROR_STATE. */
 PSC_API psc_status psc_model_open_header(
     psc_model **out, const char *name, const psc_model_options *options, psc_error *error);
 /* *model may be null and becomes null. The model's sessions must be closed before. */
@@ -107,8 +108,8 @@ PSC_API const char *psc_model_tokenizer_reason(const psc_model *model);
 PSC_API bool psc_model_expects_bos(const psc_model *model);
 /* Entries of the tokenizer (highest id + 1), 0 without one; may be less than d_vocab. */
 PSC_API int32_t psc_model_tokenizer_size(const psc_model *model);
-/* The facts of psc_results_get_model, without a run. Start from PSC_RESULT_MODEL_INIT; the texts and
- * eos_ids live as long as the model. */
+/* The facts of psc_results_get_model, without a run. Start from PSC_RESULT_MODEL_INIT; the texts
+ * and eos_ids live as long as the model. */
 PSC_API psc_status psc_model_describe(
     psc_result_model *out, const psc_model *model, psc_error *error);
 
@@ -163,13 +164,13 @@ typedef struct psc_token {
  * [*n] with psc_free. PSC_ERROR_INPUT for broken UTF-8 and for a model without a tokenizer. */
 PSC_API psc_status psc_model_encode(psc_token **out, int32_t *n, const psc_model *model,
     const char *text, size_t bytes, bool bos, psc_error *error);
-/* The same for the beginning of a text that may be too long: ends soon after `most` tokens of it and
- * gives at most `most` + 1, without the one in front. So more than most: the text has more. */
+/* The same for the beginning of a text that may be too long: ends soon after `most` tokens of it
+ * and gives at most `most` + 1, without the one in front. So more than most: the text has more. */
 PSC_API psc_status psc_model_encode_first(psc_token **out, int32_t *n, const psc_model *model,
     const char *text, size_t bytes, bool bos, int32_t most, psc_error *error);
 /* The beginning-of-text token: the bos_token of tokenizer_config.json; else the bos_token_id of
- * config.json, if it is an added token or there is no tokenizer; else <|endoftext|>. -1: none, or that of
- * config.json is outside the vocabulary. */
+ * config.json, if it is an added token or there is no tokenizer; else <|endoftext|>. -1: none, or
+ * that of config.json is outside the vocabulary. */
 PSC_API int32_t psc_model_bos(const psc_model *model);
 /* Whether generation ends at this token, as in transformers: at eos_token_id of
  * generation_config.json if the folder has that file, otherwise at config.json's. */
@@ -239,9 +240,10 @@ PSC_API psc_status psc_session_plugin_object(psc_session *session, const psc_plu
  * care: with a plugin of PSC_PHASES_COMPARES beside one that asks, an ordinary run is BASE, then
  * CHANGED. */
 PSC_API int psc_session_has_phases(const psc_session *session);
-/* The name of the first plugin whose sequences must begin with psc_model_bos (psc_plugin.needs_bos);
- * null when there is none. The caller then puts that token in front of every sequence;
- * psc_session_run refuses a sequence that begins otherwise. Lives as long as the session. */
+/* The name of the first plugin whose sequences must begin with psc_model_bos
+ * (psc_plugin.needs_bos); null when there is none. The caller then puts that token in
+ * front of every sequence; psc_session_run refuses a sequence that begins otherwise. Lives
+ * as long as the session. */
 PSC_API const char *psc_session_needs_bos(const psc_session *session);
 /* Adds targets for the plugins: a text of exactly one token, #ID, next, top:K, which adds K, or
  * example, which is each input's own (psc_example). "text:" before a text takes it literally. */
@@ -266,8 +268,9 @@ PSC_API psc_status psc_session_capture(psc_session *session, const char *point, 
 PSC_API uint64_t psc_session_capture_bytes(
     const psc_session *session, int32_t n_rows, int32_t *n_tensors);
 
-/* The bytes that the gradient of a run of one new sequence of n_rows rows takes beside its captures,
- * with a metric that reads n_logits of them; recompute as in psc_metric. 0 without memory. */
+/* The bytes that the gradient of a run of one new sequence of n_rows rows takes
+ * beside its captures, with a metric that reads n_logits of them; recompute as in
+ * psc_metric. 0 without memory. */
 PSC_API uint64_t psc_session_gradient_bytes(
     psc_session *session, int32_t n_rows, int32_t n_logits, int32_t recompute);
 
@@ -308,8 +311,8 @@ typedef struct psc_example {
 typedef int (*psc_progress_fn)(double done, const char *what, void *payload);
 
 /* Copies a point's tensor of the whole run into the caller's memory, after editors. Per input, one
- * after the other: [T, ...] as psc_session_capture has it, T = the input's selected rows; scores and
- * pattern [H, T, keys], keys = the sequence's length after the run. */
+ * after the other: [T, ...] as psc_session_capture has it, T = the input's selected rows; scores
+ * and pattern [H, T, keys], keys = the sequence's length after the run. */
 typedef struct psc_copy {
     uint32_t struct_size;
     int32_t point;              /* psc_point */
@@ -424,8 +427,9 @@ PSC_API psc_status psc_session_report_until(psc_session *session, const psc_corp
 PSC_API psc_status psc_session_report_watched(psc_session *session, const psc_corpus_totals *totals,
     psc_progress_fn progress, void *payload, psc_error *error);
 
-/* The bytes that plugins would write to disk (psc_host.shards_open) for a corpus of so many tokens; 0
- * if none writes. PSC_ERROR_INPUT if that is more than a plugin's limit allows or the disk has. */
+/* The bytes that plugins would write to disk (psc_host.shards_open) for a corpus of so
+ * many tokens; 0 if none writes. PSC_ERROR_INPUT if that is more than a plugin's limit
+ * allows or the disk has. */
 PSC_API psc_status psc_session_foretell(
     uint64_t *bytes, const psc_session *session, int64_t tokens, psc_error *error);
 
@@ -498,16 +502,17 @@ typedef struct psc_score_options {
 /* Scores requests [n] into out [n]; options may be null. One token's ln p is z[token] -
  * log_sum_exp(z) in f64, z the f32 logits of the row before it; sums go by ascending i.
  *
- * A call takes as many requests per pass as the session has sequences. Requests that begin alike are
- * computed one after the other in a sequence, which keeps what they share; only rows that predict a
- * token of a continuation are unembedded, and no logits are kept. Results depend on neither order,
- * other requests, sequences, chunk, threads nor isa. The session's sequences are empty afterwards,
- * and it has no results. Hooks of psc_session_observe and psc_session_edit see each computed row
- * once; an edit must depend on tokens up to its row alone, and not on the sequence's number.
+ * A call takes as many requests per pass as the session has sequences. Requests that begin
+ * alike are computed one after the other in a sequence, which keeps what they share; only rows
+ * that predict a token of a continuation are unembedded, and no logits are kept. Results depend
+ * on neither order, other requests, sequences, chunk, threads nor isa. The session's sequences
+ * are empty afterwards, and it has no results. Hooks of psc_session_observe and
+ * psc_session_edit see each computed row once; an edit must depend on tokens up to its row
+ * alone, and not on the sequence's number.
  *
- * PSC_ERROR_INPUT for requests that are too long or have no continuation, and for logits with NaN or
- * infinity; PSC_ERROR_STATE in a callback and in a session with plugins. After a failure out is
- * undefined. */
+ * PSC_ERROR_INPUT for requests that are too long or have no continuation, and for logits with
+ * NaN or infinity; PSC_ERROR_STATE in a callback and in a session with plugins. After a
+ * failure out is undefined. */
 PSC_API psc_status psc_session_score(psc_score *out, psc_session *session,
     const psc_score_request *requests, int32_t n, const psc_score_options *options,
     psc_error *error);

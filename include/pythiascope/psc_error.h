@@ -39,8 +39,8 @@ typedef struct psc_error {
 } psc_error;
 
 /* Writes a message into error (nullable) and returns status. Control, invisible and reordering
- * characters, and bytes that are not UTF-8, are escaped: \n, \x1b, \u{202e}, \xff. A message that is
- * too long is truncated. */
+ * characters, and bytes that are not UTF-8, are escaped: \n, \x1b, \u{202e}, \xff. A message that
+ * is too long is truncated. */
 PSC_API psc_status psc_fail(psc_error *error, psc_status status, const char *format, ...)
     PSC_PRINTF(3, 4);
 #ifdef __clang_analyzer__ /* sees one source file at a time: what the call returns */

@@ -1,4 +1,5 @@
-/* Hook points and what comes through them: rows, tensors, events, and the filter that selects events.
+/* Hook points and what comes through them: rows, tensors, events, and the
+ * filter that selects events.
  * Public. psc_plugin.h includes it.
  * Threads: plain structures.
  * Ownership: an event and its arrays are the host's, and live for the callback. */

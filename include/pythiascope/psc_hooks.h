@@ -21,8 +21,8 @@ PSC_API psc_status psc_plugin_load(
     void **library, const psc_plugin **plugin, const char *path, psc_error *error);
 /* *library may be null and becomes null. */
 PSC_API void psc_plugin_unload(void **library);
-/* The name of the plugin, or while a file is loaded its path, whose code runs on the calling thread;
- * null for none. Safe in a signal handler: a program can say which plugin ended it. */
+/* The name of the plugin, or while a file is loaded its path, whose code runs on the calling
+ * thread; null for none. Safe in a signal handler: a program can say which plugin ended it. */
 PSC_API const char *psc_plugin_at_work(void);
 /* psc_plugin.needs_bos; false for a plugin whose struct_size does not cover it. */
 PSC_API bool psc_plugin_needs_bos(const psc_plugin *plugin);

@@ -24,8 +24,8 @@ PSC_API double psc_limits_flops(psc_limits *limits);
 /* Bytes that all threads together read from memory, per second. Some milliseconds. */
 PSC_API double psc_limits_bandwidth(psc_limits *limits);
 
-/* The work of one pass that ends in one row's logits. In the last layer, all but keys and values are
- * computed for that row only. */
+/* The work of one pass that ends in one row's logits. In the last layer, all but keys and values
+ * are computed for that row only. */
 typedef struct psc_pass_work {
     uint32_t struct_size;
     double matmul;       /* operations, two per weight and row */
@@ -36,7 +36,8 @@ typedef struct psc_pass_work {
 #define PSC_PASS_WORK_INIT                                                                         \
     { sizeof(psc_pass_work), 0, 0, 0, 0 }
 
-/* n_rows new rows after n_keys - n_rows older ones. PSC_ERROR_INPUT unless 1 <= n_rows <= n_keys. */
+/* n_rows new rows after n_keys - n_rows older ones. PSC_ERROR_INPUT unless
+ * 1 <= n_rows <= n_keys. */
 PSC_API psc_status psc_session_work(psc_pass_work *out, const psc_session *session, int32_t n_rows,
     int32_t n_keys, psc_error *error);
 

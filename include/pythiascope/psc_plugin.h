@@ -96,8 +96,8 @@ typedef enum psc_component_kind {
  * writes every element itself: filling a large array takes as long as computing it. */
 #define PSC_UNFILLED 16
 
-/* The purpose of a run. Only plugins that set `phases` see PSC_PHASE_SOURCE and PSC_PHASE_BASE; over a
- * corpus, BASE only those with PSC_PHASES_COMPARES. */
+/* The purpose of a run. Only plugins that set `phases` see PSC_PHASE_SOURCE and PSC_PHASE_BASE;
+ * over a corpus, BASE only those with PSC_PHASES_COMPARES. */
 typedef enum psc_phase {
     PSC_PHASE_ONLY = 0,   /* an ordinary run */
     PSC_PHASE_SOURCE = 1, /* another prompt, whose values will be put into the changed run */
@@ -168,11 +168,12 @@ typedef struct psc_variant {
  * Variants come in ascending order, once each. */
 typedef int (*psc_variant_fn)(int32_t variant, const psc_event *logits, void *payload);
 
-/* Added to a point in host->gradients: the values there of a variant with changes, not the gradient. */
+/* Added to a point in host->gradients: the values there of a variant with
+ * changes, not the gradient. */
 enum { PSC_POINT_VALUES = 256 };
 
-/* Receives the gradient of one variant's metric at one point and layer, of the variant's rows in the
- * order of the run; valid during the call. Nonzero ends host->gradients. */
+/* Receives the gradient of one variant's metric at one point and layer, of the variant's rows in
+ * the order of the run; valid during the call. Nonzero ends host->gradients. */
 typedef int (*psc_gradient_fn)(int32_t variant, const psc_event *gradient, void *payload);
 
 /* --- folders of parameters --------------------------------------------------------------------
@@ -385,9 +386,9 @@ typedef struct psc_host {
     const float *(*unembedding_mean)(psc_context *);              /* [N] over all V rows */
 
     /* --- mathematics, with the bits that docs/numerics.md defines; large calls use the team --- */
-    /* [p] Calls fn over 0..n-1 in contiguous parts: at most one per thread, and the same parts in every
-     * call with this n. Any free thread takes the next part. Returns when all parts are done. In a
-     * part it calls fn(0, n). fn must not leave by longjmp or an exception. */
+    /* [p] Calls fn over 0..n-1 in contiguous parts: at most one per thread, and the same parts in
+     * every call with this n. Any free thread takes the next part. Returns when all parts are done.
+     * In a part it calls fn(0, n). fn must not leave by longjmp or an exception. */
     void (*parallel_for)(psc_context *, int64_t n, psc_range_fn fn, void *payload);
     /* The following four are [p], and then use the calling thread alone.
      * Y[R, outputs] = X[R, inputs] W^T, without the bias. Rows are contiguous; no overlap. */
@@ -467,13 +468,15 @@ typedef struct psc_host {
     int (*place)(psc_context *, const psc_row *, int64_t *document, int32_t *position);
     void (*tanh)(psc_context *, int64_t n, float *y, const float *x); /* [p] y may be x */
     /* From open to report: as read_tensor, without leading axes of length 1; index >= 0: only that
-     * entry of the first axis, without that axis. or_only: a file's only tensor may have any name. */
+     * entry of the first axis, without that axis. or_only: a file's only
+     * tensor may have any name. */
     const float *(*read_entry)(psc_context *, const char *path, const char *name, int or_only,
         int64_t index, int32_t *n_axes, int64_t shape[8]);
-    /* In report over documents: the name of the document with this number, such as "books/alice.md" or
-     * "docs.jsonl, document 17"; "" when it is unknown. Valid until the next call. */
+    /* In report over documents: the name of the document with this number, such as "books/alice.md"
+     * or "docs.jsonl, document 17"; "" when it is unknown. Valid until the next call. */
     const char *(*document_name)(psc_context *, int64_t document);
-    /* [p] apply for the outputs begin..end-1 alone: Y[R, end - begin]. begin is a multiple of 16. */
+    /* [p] apply for the outputs begin..end-1 alone: Y[R, end - begin].
+     * begin is a multiple of 16. */
     int (*apply_outputs)(psc_context *, psc_matrix, int32_t layer, float *y, const float *x,
         int64_t n_rows, int64_t begin, int64_t end);
     /* The table of psc_reductions.h, from open to close; it lives as long as the instance. */
@@ -486,48 +489,51 @@ typedef struct psc_host {
     /* [p] Rows begin..end-1 of W [outputs, inputs], exactly, as out [end - begin, inputs]. */
     int (*matrix_rows)(
         psc_context *, psc_matrix, int32_t layer, float *out, int64_t begin, int64_t end);
-    /* From run_begin to run_end: 1 if an earlier window of the row's document had its token, so that the
-     * row is context only; 0 if not, and where windows do not overlap; -1 after setting the error. */
+    /* From run_begin to run_end: 1 if an earlier window of the row's document had its
+     * token, so that the row is context only; 0 if not, and where windows do not overlap;
+     * -1 after setting the error. */
     int (*repeated)(psc_context *, const psc_row *);
     /* --- rows of a corpus on disk, in a session over documents; once per instance --- */
-    /* In open: what the shards hold. The folder is checked; nothing is written before the first run. */
+    /* In open: what the shards hold. The folder is checked; nothing is written
+     * before the first run. */
     int (*shards_open)(psc_context *, const psc_shard_options *);
     /* In run_begin, once: the rows of this run that go to disk, by psc_row.index, ascending. */
     int (*shards_rows)(psc_context *, int32_t n, const int32_t *index);
-    /* In events and run_end: rows first..first+n-1 of these, of one array, dense, as the element says. A
-     * plugin writes every row of every array. If the run fails, its rows do not count. */
+    /* In events and run_end: rows first..first+n-1 of these, of one array, dense, as the element
+     * says. A plugin writes every row of every array. If the run fails, its rows do not count. */
     int (*shards_write)(psc_context *, int32_t array, int32_t first, int32_t n, const void *values);
     /* In report: writes the last shard and the index; out, nullable: the rows of all shards. In the
      * report of merged parts: the index of all parts' shards, which must be in the folder. */
     int (*shards_close)(psc_context *, int64_t *rows);
     /* --- sets of examples: a sequence of the run and one of the source run are a pair --- */
-    /* [p] From run_begin to report: the number of a sequence's example in its set; -1, without an error,
-     * in a run without examples. */
+    /* [p] From run_begin to report: the number of a sequence's example in its set; -1, without an
+     * error, in a run without examples. */
     int64_t (*example)(psc_context *, int32_t sequence);
-    /* [p] From run_begin to report: the position that a row of this run is aligned with in the source
-     * run, in the sequence of the same number; *position is -1 where it has none. Without examples it
-     * is the row's own position, and the source prompt is one sequence. */
+    /* [p] From run_begin to report: the position that a row of this run is aligned with in the
+     * source run, in the sequence of the same number; *position is -1 where it has none. Without
+     * examples it is the row's own position, and the source prompt is one sequence. */
     int (*source_row)(psc_context *, const psc_row *, int32_t *position);
     /* --- one safetensors file, from open to report --- */
     /* 1 with *out the text under a key of its __metadata__, which lives as long as the instance; 0
      * without such a key; -1 after setting the error. */
     int (*read_note)(psc_context *, const char *path, const char *key, const char **out);
-    /* Writes tensors as f32 and the settings as texts of __metadata__, whole or not at all, in place
-     * of an older file. Without tensors the host only checks that it could. */
+    /* Writes tensors as f32 and the settings as texts of __metadata__, whole or not at all, in
+     * place of an older file. Without tensors the host only checks that it could. */
     int (*save_tensors)(psc_context *, const char *path, int32_t n_settings,
         const psc_setting *settings, int32_t n_tensors, const psc_named_tensor *tensors);
     /* --- sparse dictionaries --- */
     /* In open: reads a folder with cfg.json and its weights, or a file of transcoder weights, and
      * checks it whole against the model. point: null, or the hook point in place of that which the
      * folder says, "IN+OUT" for a transcoder. Fills *out, which begins as PSC_DICTIONARY_INIT; its
-     * pointers live as long as the instance. Returns a handle >= 0, or -1 after setting the error. */
+     * pointers live as long as the instance. Returns a handle >= 0, or -1
+     * after setting the error. */
     int (*dictionary_open)(psc_context *, const char *path, const char *point, psc_dictionary *out);
     /* From open to report: the latents of rows x [n_rows, d_in], `stride` floats apart, as the in
      * point shows them. Memory is bounded: fn receives some rows at a time. */
     int (*dictionary_encode)(psc_context *, int handle, const float *x, int64_t stride,
         int64_t n_rows, psc_latents_fn fn, void *payload);
-    /* y [n_rows, d_out] of latents, dense. x: as given to encode, whose row `first` is that of row 0;
-     * it may be null without a skip connection. A caller may pass latents that it changed. */
+    /* y [n_rows, d_out] of latents, dense. x: as given to encode, whose row `first` is that of row
+     * 0; it may be null without a skip connection. A caller may pass latents that it changed. */
     int (*dictionary_decode)(psc_context *, int handle, const psc_latents *latents, const float *x,
         int64_t stride, float *y);
     /* [p] Row ids[i] of W_enc ([d_in], as W_enc n has it; of GATED times exp(r_mag)) or of W_dec
@@ -539,25 +545,27 @@ typedef struct psc_host {
     int (*dictionary_skip)(
         psc_context *, int handle, int pullback, float *y, const float *x, int64_t n_rows);
     /* --- gradients of the run and of its variants --- */
-    /* In run_begin, once, for `gradients`. The run keeps what the backward pass reads, and the logits of
-     * n rows (psc_row.index, ascending) for metrics of the run itself: memory that retained_cap
-     * caps. n = 0: only variants with changes will be asked for. */
+    /* In run_begin, once, for `gradients`. The run keeps what the backward pass reads, and the
+     * logits of n rows (psc_row.index, ascending) for metrics of the run itself: memory that
+     * retained_cap caps. n = 0: only variants with changes will be asked for. */
     int (*prepare_gradients)(psc_context *, int32_t n, const int32_t *rows);
-    /* In run_end: for each variant the value of its metric, and the gradient at the points [n_points]
-     * of all layers, to fn. A variant without changes is the run itself, and costs one backward pass.
-     * Its rows are all rows of the run, and its metric reads prepared rows. One with changes is a run
-     * with such editors, to the bit, of its whole sequence; some of them share a pass. variants null:
-     * all are the run itself. Terms of metrics [n] name tokens, and rows of the run; `recompute` is not
-     * read. fn gets the last layer first, and variants in any order; values (PSC_POINT_VALUES) come
-     * before, the first layer first. Fails in an edited run. */
+    /* In run_end: for each variant the value of its metric, and the gradient at the points
+     * [n_points] of all layers, to fn. A variant without changes is the run itself, and costs one
+     * backward pass. Its rows are all rows of the run, and its metric reads prepared rows. One with
+     * changes is a run with such editors, to the bit, of its whole sequence; some of them share a
+     * pass. variants null: all are the run itself. Terms of metrics [n] name tokens, and rows of
+     * the run; `recompute` is not read. fn gets the last layer first, and variants in any order;
+     * values (PSC_POINT_VALUES) come before, the first layer first. Fails in an edited run. */
     int (*gradients)(psc_context *, int32_t n, const psc_variant *variants,
         const psc_metric *metrics, int32_t n_points, const int32_t *points, psc_gradient_fn fn,
         void *payload);
-    /* [p] pullback of the outputs begin..end-1 alone, U[R, end - begin]. begin is a multiple of 16. */
+    /* [p] pullback of the outputs begin..end-1 alone, U[R, end - begin].
+     * begin is a multiple of 16. */
     int (*pullback_outputs)(psc_context *, psc_matrix, int32_t layer, float *y, const float *u,
         int64_t n_rows, int64_t begin, int64_t end);
-    /* [p] Y[R, 16 n_panels] = X[R, size] times the lanes of panels [n_panels, size, 16], with the bits of
-     * apply: 16 columns of a matrix of the plugin's own are a panel, size by size. 64-byte aligned. */
+    /* [p] Y[R, 16 n_panels] = X[R, size] times the lanes of panels [n_panels, size, 16], with
+     * the bits of apply: 16 columns of a matrix of the plugin's own are a panel, size by
+     * size. 64-byte aligned. */
     int (*panel_products)(psc_context *, float *y, const float *x, const float *panels,
         int64_t n_rows, int64_t size, int64_t n_panels);
     /* [p] Y[R, H, N]: what each head of a layer writes, W_O,h z_h, from Z[R, H*D]: hook_result. */

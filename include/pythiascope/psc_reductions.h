@@ -112,8 +112,8 @@ typedef struct psc_reductions {
     void (*count_columns)(int32_t *counts, size_t ld, const float *x, size_t ldx, size_t rows,
         size_t n, const float *bounds, size_t n_bounds);
     /* counts[i bins + bin]++ per row: bin = floor(v by + from), exactly, in 0..bins-1; NaN: 0. bins
-     * is at least 1, by at least 2^-20; from - j is exact in f32 for every bin j. From -8 to 8 in 32
-     * bins: by is 2, from is 16. */
+     * is at least 1, by at least 2^-20; from - j is exact in f32 for every bin j. From -8 to 8 in
+     * 32 bins: by is 2, from is 16. */
     void (*bin_columns)(int32_t *counts, const float *x, size_t ldx, size_t rows, size_t n,
         float by, float from, size_t bins);
     /* most[i] = the greatest of most[i] and every row's |v|, ignoring NaN. */

@@ -48,10 +48,10 @@ PSC_API psc_status psc_results_copy(
  * *out copies everything: results [n] may be closed afterwards.
  *
  * Every section begins with an axis `checkpoints`, whose entries are the labels. An array [a, b] of
- * all n results, with equal type, axes and entries of the axes, becomes [checkpoints, a, b], so that
- * slice k has the bytes of result k; so do captured tensors, which have no axis names. A number
- * becomes an F64 array [checkpoints] of its name. A text or a list that is the same in all stays;
- * texts that differ become a list, lists of numbers of one length an array
+ * all n results, with equal type, axes and entries of the axes, becomes [checkpoints, a, b], so
+ * that slice k has the bytes of result k; so do captured tensors, which have no axis names. A
+ * number becomes an F64 array [checkpoints] of its name. A text or a list that is the same in
+ * all stays; texts that differ become a list, lists of numbers of one length an array
  * [checkpoints, NAME.entries].
  *
  * A first section `checkpoints` has the array `step` ("step1000": 1000; NaN without a number), the
@@ -60,8 +60,8 @@ PSC_API psc_status psc_results_copy(
  * for each file of a plugin. If all results have the same targets (psc_results_target_at), it also
  * has target_p, target_rank, target_logit and target_ids [checkpoints, targets] of the last row; a
  * contrast has the difference of its logits, and NaN and -1 in place of p and rank. The head is the
- * last result's, with a name like "NAME@step0...step1000 (6 checkpoints)". The printed summaries are replaced by a
- * table per section and target, with a line per checkpoint.
+ * last result's, with a name like "NAME@step0...step1000 (6 checkpoints)". The printed summaries
+ * are replaced by a table per section and target, with a line per checkpoint.
  *
  * PSC_ERROR_STATE for empty results; PSC_ERROR_INPUT for no results, a missing label or one given
  * twice, results of different tokens or documents, and results that are a stack. *out is null after
@@ -127,12 +127,12 @@ typedef struct psc_corpus_totals {
     int64_t sample, seed;       /* the documents drawn, and the seed; 0: all documents */
     int64_t population;         /* of a sample: the documents that it was drawn from */
     int32_t stopped;            /* nonzero: the reading was interrupted before its end */
-    /* Nullable: a document's name, such as its file's path; "" when it is unknown. The text is valid
-     * until the next call. Asked during psc_session_report only; results have null here. */
+    /* Nullable: a document's name, such as its file's path; "" when it is unknown. The text is
+     * valid until the next call. Asked during psc_session_report only; results have null here. */
     const char *(*document_name)(int64_t number, void *payload);
     void *document_payload; /* of document_name */
-    /* Of psc_corpus.h's totals: the documents that have a number, read or not, of all parts. Results
-     * have 0. */
+    /* Of psc_corpus.h's totals: the documents that have a number, read or not, of all
+     * parts. Results have 0. */
     int64_t numbered;
     int32_t stride; /* tokens from one window's start to the next, where windows overlap; else 0 */
 } psc_corpus_totals;

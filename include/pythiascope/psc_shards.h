@@ -1,14 +1,14 @@
 /* Rows of a corpus on disk: what a plugin says of the shards that it writes.
- * Public. psc_plugin.h includes it; psc_host's shards_open, _rows, _write and _close use it. Includes
- * nothing of ours.
+ * Public. psc_plugin.h includes it; psc_host's shards_open, _rows, _write and _close use it.
+ * Includes nothing of ours.
  * Threads: plain structures; the calls that take them say where they may be made.
  * Ownership: the host copies what it is given.
  *
- * Shards are safetensors files of a fixed number of rows, in the order of the corpus, and an index.json
- * (docs/plugins/activations.md). The host writes what each row is: document, byte_start and byte_end
- * (I64; -1 for bytes that are not known), token_ids and position (I32). The plugin writes its own
- * arrays, all of one element type. The host counts the rows in its state, so that a run which was
- * killed goes on to the byte. Each part of a split corpus has shards of its own. */
+ * Shards are safetensors files of a fixed number of rows, in the order of the corpus, and an
+ * index.json (docs/plugins/activations.md). The host writes what each row is: document, byte_start
+ * and byte_end (I64; -1 for bytes that are not known), token_ids and position (I32). The plugin
+ * writes its own arrays, all of one element type. The host counts the rows in its state, so that a
+ * run which was killed goes on to the byte. Each part of a split corpus has shards of its own. */
 #ifndef PSC_SHARDS_H
 #define PSC_SHARDS_H
 

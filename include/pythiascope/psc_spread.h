@@ -1,5 +1,5 @@
-/* One work over several processes, which the caller connects by its own means, such as MPI: totals in
- * memory, which it adds up, and variants that the processes share.
+/* One work over several processes, which the caller connects by its own means, such as MPI: totals
+ * in memory, which it adds up, and variants that the processes share.
  * Public: any caller may include it.
  * Threads: as psc_session; psc_totals_add uses only its arguments.
  * Ownership: slots are the session's, valid until a plugin is added or the session closes. */
@@ -43,7 +43,8 @@ PSC_API psc_status psc_session_totals_at(
 PSC_API psc_status psc_totals_add(
     const psc_totals *table, void *to, const void *from, int64_t n, psc_error *error);
 
-/* The windows and tokens that the totals cover; add changes them (out of range: PSC_ERROR_INPUT). */
+/* The windows and tokens that the totals cover; add changes them (out of
+ * range: PSC_ERROR_INPUT). */
 PSC_API void psc_session_totals_counts(
     int64_t *windows, int64_t *tokens, const psc_session *session);
 PSC_API psc_status psc_session_totals_count_more(
@@ -56,15 +57,15 @@ PSC_API psc_status psc_session_totals_identity(
     char out[33], psc_session *session, psc_error *error);
 
 /* --- shared variants -------------------------------------------------------------------------
- * All processes make the same run, with the same plugins. Each computes a part of the variants that a
- * plugin asks for (psc_host, variants), and every plugin sees all of them, with the bits of one
- * process. */
+ * All processes make the same run, with the same plugins. Each computes a part of the
+ * variants that a plugin asks for (psc_host, variants), and every plugin sees all of them,
+ * with the bits of one process. */
 
 typedef struct psc_share {
     uint32_t struct_size;
     int32_t part, n_parts; /* this process is part 0 to n_parts - 1 */
-    /* Part p has filled values[bounds[p]] to values[bounds[p + 1] - 1], bounds [n_parts + 1]; afterwards
-     * every process has all of them. All processes call it with the same bounds. */
+    /* Part p has filled values[bounds[p]] to values[bounds[p + 1] - 1], bounds [n_parts + 1];
+     * afterwards every process has all of them. All processes call it with the same bounds. */
     psc_status (*gather)(float *values, const int64_t *bounds, void *payload, psc_error *error);
     void *payload;
 } psc_share;

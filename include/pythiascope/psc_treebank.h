@@ -1,7 +1,8 @@
 /* Labelled sentences: words with heads and labels, found in their text by bytes; CoNLL-U files.
  * Public. Includes psc_error.h only.
  * Threads: a treebank never changes after it is opened, so any number of threads may read it.
- * Ownership: opens by ** and closes by **; sentences, words and texts are views of their treebank. */
+ * Ownership: opens by ** and closes by **; sentences, words and texts are
+ * views of their treebank. */
 #ifndef PSC_TREEBANK_H
 #define PSC_TREEBANK_H
 

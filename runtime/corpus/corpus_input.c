@@ -1,6 +1,6 @@
 /* A stream that is read once, such as standard input, as a source of documents (corpus_source.c):
- * JSONL if its first byte that is not blank is a brace, one document per line; otherwise the whole of
- * it is one document, kept in memory. Compressed streams are decompressed. */
+ * JSONL if its first byte that is not blank is a brace, one document per line; otherwise the whole
+ * of it is one document, kept in memory. Compressed streams are decompressed. */
 #include "corpus.h"
 
 #include "arena.h"

@@ -1,6 +1,6 @@
 /* The names of documents: each file keeps the number of its first document, so that a number leads
- * to its file. A place in a corpus has both for the files that were begun, so that resumed and merged
- * results have the names of one run:
+ * to its file. A place in a corpus has both for the files that were begun, so that resumed and
+ * merged results have the names of one run:
  *
  *   "files": [["books/alice.md", 0, false], ["docs.jsonl", 1, true]]   path, first, JSONL
  *

@@ -7,9 +7,9 @@
  *                          has its first byte
  *   a compressed one       one unit; of more than B/4N bytes by document, as its lines have no offset
  *
- * The units go, the largest first, each to the part that has the fewest bytes so far: no part has more
- * than B/N and one unit. A unit counts 64 bytes more than it has, so that empty files are spread, too.
- * A compressed file counts three times, which is about what its text has. */
+ * The units go, the largest first, each to the part that has the fewest bytes so far: no part has
+ * more than B/N and one unit. A unit counts 64 bytes more than it has, so that empty files are
+ * spread, too. A compressed file counts three times, which is about what its text has. */
 #include "corpus.h"
 
 #include <stdlib.h>

@@ -3,10 +3,10 @@
  *   key(d) = mix(d xor mix(seed)),   mix: one step of SplitMix64 (it adds 0x9e3779b97f4a7c15, then
  *                                    applies the finalizer), a bijection of 64 bits
  *
- * so no two documents have the same key, and any N documents are as likely as any other. A first pass
- * counts the documents and finds the largest key of the sample; from then on a document's number
- * alone says whether it belongs to it, in every part and after every resumption. A larger sample of
- * the same seed contains a smaller one. */
+ * so no two documents have the same key, and any N documents are as likely as any other. A first
+ * pass counts the documents and finds the largest key of the sample; from then on a document's
+ * number alone says whether it belongs to it, in every part and after every resumption. A larger
+ * sample of the same seed contains a smaller one. */
 #include "corpus.h"
 
 #include <assert.h>
@@ -31,8 +31,8 @@ bool corpus_is_drawn(const psc_corpus *c, int64_t document) {
 
 /* --- the first pass -------------------------------------------------------------------------- */
 
-/* A file whose lines cannot be counted is one document that cannot be read, in the second pass as well:
- * if that pass read more, it would read another sample. */
+/* A file whose lines cannot be counted is one document that cannot be read, in the second pass as
+ * well: if that pass read more, it would read another sample. */
 static psc_status take_for_one(
     psc_corpus *c, corpus_file *file, const psc_error *why, psc_error *error) {
     char note[sizeof why->message + 64];

@@ -1,7 +1,7 @@
 /* raw bytes -> inflate or zstd -> bytes without a byte order mark
  *
- * A file may be several gzip members or zstd frames in a row. Memory: two buffers of 64 KiB, and the
- * window that the format allows: 32 KiB of gzip, at most 128 MiB of zstd. */
+ * A file may be several gzip members or zstd frames in a row. Memory: two buffers of 64 KiB, and
+ * the window that the format allows: 32 KiB of gzip, at most 128 MiB of zstd. */
 #include "corpus_stream.h"
 
 #include <errno.h>

@@ -41,8 +41,8 @@ size_t psc_forward_row_bytes(const psc_config *config) {
 }
 
 /* Places all buffers in one block, so that huge pages can hold it. Buffers that only layers use
- * come last: the logits reuse their memory, and more behind it if they need that. Returns the floats
- * needed, of which memory_bytes are the layers'; with null memory it only counts. */
+ * come last: the logits reuse their memory, and more behind it if they need that. Returns the
+ * floats needed, of which memory_bytes are the layers'; with null memory it only counts. */
 static size_t place_buffers(psc_forward *f, size_t rows, size_t threads, float *memory) {
     float *room = NULL;
     struct {
@@ -218,8 +218,8 @@ static bool wants_logits(const psc_forward *f, const psc_row *row) {
     return sinks(f, row) || psc_forward_wants_of(f, PSC_HOOK_LOGITS, row, 1);
 }
 
-/* Chooses requested rows from *row on and copies their y1 to x, which is free now. As long as all of
- * them go to the sink, there may be any number; the others go through a buffer of logit_rows. */
+/* Chooses requested rows from *row on and copies their y1 to x, which is free now. As long as all
+ * of them go to the sink, there may be any number; the others go through a buffer of logit_rows. */
 static size_t choose_rows(psc_forward *f, int32_t *row, bool *all_sink) {
     size_t n = 0;
     *all_sink = true;

@@ -67,10 +67,11 @@ typedef struct psc_config {
     size_t n_ends;                /* or else those that config.json itself names */
 } psc_config;
 
-/* Reads folder/config.json, and the ends of folder/generation_config.json if it exists. Accepts the keys of transformers 4 (rotary_pct, rotary_emb_base,
- * torch_dtype) and 5 (rope_parameters, rope_theta, partial_rotary_factor, dtype) with
- * transformers's defaults. Refuses keys that contradict each other, and settings that the runtime
- * does not implement (some rope types, other activations, other model types). */
+/* Reads folder/config.json, and the ends of folder/generation_config.json if it exists. Accepts the
+ * keys of transformers 4 (rotary_pct, rotary_emb_base, torch_dtype) and 5 (rope_parameters,
+ * rope_theta, partial_rotary_factor, dtype) with transformers's defaults. Refuses keys that
+ * contradict each other, and settings that the runtime does not implement (some rope types, other
+ * activations, other model types). */
 psc_status psc_config_read(psc_config *out, const char *folder, psc_error *error);
 
 #endif

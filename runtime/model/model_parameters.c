@@ -2,7 +2,8 @@
  *
  *   panels w[out/16][k][16] -> rows [out, k]
  *
- * A block of BLOCK_TERMS terms of a panel is widened on the stack, then written as parts of rows. */
+ * A block of BLOCK_TERMS terms of a panel is widened on the stack, then
+ * written as parts of rows. */
 #include "model_header.h"
 
 #include <string.h>

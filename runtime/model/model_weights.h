@@ -51,13 +51,15 @@ typedef struct psc_checkpoint {
 } psc_checkpoint;
 
 /* Opens the folder's files of weights (weight_files.h) and reads
- * their headers; of a tied model that has both, embed_in and embed_out are compared. Accepts names with and without the prefix "gpt_neox.", embed_out or lm_head.
- * Refuses tensors of layers that the config does not have; ignores and counts other unknown
- * tensors. If another program truncates a mapped file, a later access raises SIGBUS. */
+ * their headers; of a tied model that has both, embed_in and embed_out are compared. Accepts names
+ * with and without the prefix "gpt_neox.", embed_out or lm_head. Refuses tensors of layers that the
+ * config does not have; ignores and counts other unknown tensors. If another program truncates a
+ * mapped file, a later access raises SIGBUS. */
 psc_status psc_checkpoint_open(
     psc_checkpoint **out, const char *folder, const psc_config *config, psc_error *error);
 
-/* The same without any read of a weight: of a tied model, embed_in and embed_out are not compared. */
+/* The same without any read of a weight: of a tied model, embed_in and
+ * embed_out are not compared. */
 psc_status psc_checkpoint_open_header(
     psc_checkpoint **out, const char *folder, const psc_config *config, psc_error *error);
 

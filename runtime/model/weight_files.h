@@ -7,9 +7,10 @@
 
 #include "safetensors.h"
 
-/* Opens the first of these in folder: model.safetensors, the shards of model.safetensors.index.json,
- * pytorch_model.bin, the shards of pytorch_model.bin.index.json. With an index, each tensor that it
- * lists must be in the shard that it names. The shards may hold others, too, as for transformers. */
+/* Opens the first of these in folder: model.safetensors, the shards of
+ * model.safetensors.index.json, pytorch_model.bin, the shards of pytorch_model.bin.index.json. With
+ * an index, each tensor that it lists must be in the shard that it names. The shards may hold
+ * others, too, as for transformers. */
 psc_status psc_tensors_open(psc_tensors **out, const char *folder, psc_error *error);
 
 #endif

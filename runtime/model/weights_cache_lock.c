@@ -1,5 +1,5 @@
-/* flock on packing.lock in the folder. Its holder removes the file before it gives the lock up; whoever
- * then has the lock of a file without a name tries again. */
+/* flock on packing.lock in the folder. Its holder removes the file before it gives the lock up;
+ * whoever then has the lock of a file without a name tries again. */
 #define _DEFAULT_SOURCE /* flock */
 #include "weights_cache_lock.h"
 

@@ -8,8 +8,8 @@
 #include "weights_cache_place.h"
 
 /* Waits until no other process packs, but at most ten minutes, as that one may have been stopped.
- * Returns the lock; -1 without one: the folder is read-only, has no locks, or the time is over. Then the
- * caller packs for itself. */
+ * Returns the lock; -1 without one: the folder is read-only, has no locks, or the time is over.
+ * Then the caller packs for itself. */
 int psc_cache_lock_take(const psc_cache_place *place);
 /* Removes a lock's file that no process holds: its holder was killed. */
 void psc_cache_lock_sweep(const psc_cache_place *place);

@@ -30,12 +30,13 @@ psc_status psc_cache_place_open(
 /* Does nothing for a closed place. */
 void psc_cache_place_close(psc_cache_place *place);
 
-/* Opens a regular file of the folder for reading, if it can be trusted; -1 after setting error, and errno
- * to 0 if it cannot be trusted. */
+/* Opens a regular file of the folder for reading, if it can be trusted; -1 after setting error, and
+ * errno to 0 if it cannot be trusted. */
 int psc_cache_place_read(
     struct stat *info, const psc_cache_place *place, const char *name, psc_error *error);
-/* The whole file, of at most cap bytes, and a 0 byte; null if it cannot be read or trusted, or is not there.
- * *failed: errno of a file that could not be read, or 0. The caller frees it by free(). */
+/* The whole file, of at most cap bytes, and a 0 byte; null if it cannot be read or
+ * trusted, or is not there. *failed: errno of a file that could not be read, or 0. The
+ * caller frees it by free(). */
 char *psc_cache_place_text(
     size_t *size, int *failed, const psc_cache_place *place, const char *name, size_t cap);
 

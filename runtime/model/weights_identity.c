@@ -1,7 +1,7 @@
 /* A model's identity, version 1: XXH3-128 over the lines of psc_identity_config, then for each
  * tensor in the order of its canonical name a line "name dtype rows cols" and its bytes.
- * The same pass looks for elements that are not finite: all bits of their exponent are ones, so that
- * (bits & exponent) + the exponent's lowest bit carries into the sign's place. */
+ * The same pass looks for elements that are not finite: all bits of their exponent are ones, so
+ * that (bits & exponent) + the exponent's lowest bit carries into the sign's place. */
 #include "model_weights.h"
 
 #include <assert.h>

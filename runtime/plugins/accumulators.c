@@ -165,7 +165,8 @@ static psc_status add_count(psc_accumulator *a, int64_t slot, double value, psc_
 enum { TOGETHER = 256 };
 
 /* Adds n partials if all are small, such as those of short sequences, and no sum overflows: with
- * |value 2^40| < 2^51, adding 1.5 2^52 leaves the nearest integer, ties to even, in the low bits. */
+ * |value 2^40| < 2^51, adding 1.5 2^52 leaves the nearest integer, ties to
+ * even, in the low bits. */
 static bool add_small(fixed *sums, const double *partial, int64_t n) {
     union {
         double value[TOGETHER];

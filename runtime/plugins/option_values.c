@@ -71,8 +71,8 @@ static int find_word(const char *const *words, const char *text, size_t length) 
     return -1;
 }
 
-/* Words joined by +; "all" means every word before it. Returns null, or the first word that is unknown
- * or that an earlier one named. */
+/* Words joined by +; "all" means every word before it. Returns null, or the first word that is
+ * unknown or that an earlier one named. */
 static const char *find_words(const char *const *words, const char *text, uint32_t *out) {
     *out = 0;
     for (const char *p = text;; p++) {

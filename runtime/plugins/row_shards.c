@@ -1,5 +1,6 @@
-/* Rows of a corpus as shards. Row number r of the part lies in shard r / rows at r mod rows. The host's
- * accumulator counts the rows of the runs that succeeded, so a state file knows where to go on. */
+/* Rows of a corpus as shards. Row number r of the part lies in shard r / rows at r mod
+ * rows. The host's accumulator counts the rows of the runs that succeeded, so a state file
+ * knows where to go on. */
 #include "row_shards.h"
 
 #include "files.h"

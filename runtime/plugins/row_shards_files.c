@@ -1,10 +1,11 @@
-/* The files of shards. A shard is written in place, row by row, under the name .STEM-NNNNN.part, with
- * the layout of a full one:
+/* The files of shards. A shard is written in place, row by row, under the name .STEM-NNNNN.part,
+ * with the layout of a full one:
  *
  *   u64 bytes of the header; header; column 0 [rows]; column 1 [rows]; ...
  *
- * so a row's place depends on its number alone, and rows behind the state's place are overwritten. A
- * full shard is renamed to STEM-NNNNN.safetensors; the last one is copied to its own size first. */
+ * so a row's place depends on its number alone, and rows behind the state's place are
+ * overwritten. A full shard is renamed to STEM-NNNNN.safetensors; the last one is copied
+ * to its own size first. */
 #define _DEFAULT_SOURCE /* flock */
 #include "files.h"
 #include "json.h"

@@ -1,4 +1,5 @@
-/* The index of shards: index.json of a whole corpus or of merged parts, index-I-of-N.json of a part.
+/* The index of shards: index.json of a whole corpus or of merged parts,
+ * index-I-of-N.json of a part.
  *
  *   {"format": "pythiascope rows 1", "model": {...}, "plugin": {...}, "corpus": {...}, "rows": n,
  *    "row_bytes": b, "arrays": [{"name", "dtype", "shape"}], "shards": [{"file", "rows", "bytes",

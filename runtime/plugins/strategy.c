@@ -180,8 +180,8 @@ static int32_t groups_of(int32_t n) {
     return (n + 255) / 256 * LANES;
 }
 
-/* A bound that at least k of z reach, by their groups' maxima, or the maxima of groups of these where
- * there are enough; scratch [n]. */
+/* A bound that at least k of z reach, by their groups' maxima, or the maxima of groups of these
+ * where there are enough; scratch [n]. */
 static float rank_bound(
     const psc_kernels *kernels, const float *z, int32_t n, int32_t k, float *scratch) {
     int32_t groups = groups_of(n);
@@ -203,8 +203,8 @@ static float rank_bound(
     return scratch[k - found - 1];
 }
 
-/* The sample at which the mass reaches target, if each stands for n/SAMPLES tokens; the first if none
- * does, since few tokens have most of the mass then. */
+/* The sample at which the mass reaches target, if each stands for n/SAMPLES tokens; the first if
+ * none does, since few tokens have most of the mass then. */
 static int32_t guess(const sample *samples, int32_t n, double target) {
     double mass = 0.0;
     for (int32_t i = 0; i < SAMPLES; i++) {
@@ -248,8 +248,9 @@ static float mass_bound(const psc_kernels *kernels, const float *z, int32_t n,
     return below < SAMPLES ? samples[below].z : -INFINITY;
 }
 
-/* The shortest prefix of all tokens whose weights (null: 1 each) reach target. scratch [n] then holds
- * the ids that were considered, ascending; without weights they include the prefix. Returns how many. */
+/* The shortest prefix of all tokens whose weights (null: 1 each) reach target. scratch [n]
+ * then holds the ids that were considered, ascending; without weights they include the
+ * prefix. Returns how many. */
 static int32_t find_prefix(const psc_kernels *kernels, psc_kept_prefix *out, const float *z,
     int32_t n, const double *weights, double target, int32_t *scratch) {
     float high = INFINITY, low = -INFINITY;

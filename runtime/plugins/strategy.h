@@ -18,8 +18,8 @@ psc_status psc_strategy_check(const psc_strategy *strategy, psc_error *error);
 int32_t psc_strategy_keep(const psc_kernels *kernels, const psc_strategy *strategy, const float *z,
     int32_t n, int32_t *ids, double *weights);
 
-/* The shortest prefix of the order of z [n] whose weights [n] (null: 1 each) reach target; all if none
- * does. The logits are numbers below infinity, the weights at least 0. scratch [n]. */
+/* The shortest prefix of the order of z [n] whose weights [n] (null: 1 each) reach target; all if
+ * none does. The logits are numbers below infinity, the weights at least 0. scratch [n]. */
 void psc_strategy_prefix(const psc_kernels *kernels, psc_kept_prefix *out, const float *z,
     int32_t n, const double *weights, double target, int32_t *scratch);
 

@@ -4,8 +4,8 @@
  *   part                a thread of the team, or the callback's, inside parallel_for
  *   any other thread    a plugin's own: refused
  *
- * Errors of the callback's thread go to the session at once. Others wait in turn.said: of the parts,
- * the one with the lowest begin is kept, so that the sentence does not depend on threads. */
+ * Errors of the callback's thread go to the session at once. Others wait in turn.said: of the
+ * parts, the one with the lowest begin is kept, so that the sentence does not depend on threads. */
 #include "turns.h"
 
 #include "at_work.h"

@@ -68,7 +68,8 @@ void psc_turn_take_said(psc_context *context);
 bool psc_host_may(psc_context **context, const char *call, int32_t where);
 /* pointer is not null; what names it. */
 bool psc_host_given(psc_context *context, const char *call, const char *what, const void *pointer);
-/* n can be the length of a list of elements of `bytes` bytes, and the list is there unless n is 0. */
+/* n can be the length of a list of elements of `bytes` bytes, and the list
+ * is there unless n is 0. */
 bool psc_host_list(psc_context *context, const char *call, const char *what, int64_t n,
     uint64_t bytes, const void *list);
 /* size lies between that of the first hosts of this ABI and what any structure of it can have. */

@@ -1,6 +1,6 @@
-/* Variants computed by several processes that make the same run (psc_spread.h). A group of variants is
- * cut into contiguous parts; each process computes one, all receive all logits, and each shows every
- * variant to its plugin in the caller's order:
+/* Variants computed by several processes that make the same run (psc_spread.h). A group of variants
+ * is cut into contiguous parts; each process computes one, all receive all logits, and each shows
+ * every variant to its plugin in the caller's order:
  *
  *   part p of n_parts: variants  n p / n_parts  to  n (p + 1) / n_parts - 1  of the group's n
  *

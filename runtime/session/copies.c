@@ -1,8 +1,8 @@
 /* Copies of whole tensors: which rows of a run go where, before it begins. The pass copies them
  * (forward/destinations.c).
  *
- * Per input [T, N], [T, 1], [T, H, D], [T, H, N], [T, M] or [T, V]; scores and pattern [H, T, keys],
- * keys = the sequence's length after the run. */
+ * Per input [T, N], [T, 1], [T, H, D], [T, H, N], [T, M] or [T, V]; scores and pattern [H, T,
+ * keys], keys = the sequence's length after the run. */
 #include "session.h"
 
 #include <stdio.h>

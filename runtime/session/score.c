@@ -3,8 +3,8 @@
  *   ln p(t_i | t_0..t_{i-1}) = z[t_i] - log sum exp z    z [V]: logits of row i-1, begin <= i < n
  *   rows of a request: its tokens 0..n-2, as the last one predicts nothing
  *
- * Requests are put in the order of their tokens. Sequence k of the session takes a contiguous part of
- * that order, one request per run, and keeps the rows that the next request shares:
+ * Requests are put in the order of their tokens. Sequence k of the session takes a contiguous part
+ * of that order, one request per run, and keeps the rows that the next request shares:
  *
  *   a b c|d       computes a b c
  *   a b c|e       nothing: its row c was answered for with the first
@@ -18,7 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A shorter beginning of all requests is cheaper to compute in each sequence than in a run alone. */
+/* A shorter beginning of all requests is cheaper to compute in each
+ * sequence than in a run alone. */
 #define LEAST_COMMON 16
 
 /* A request in the order of tokens. */

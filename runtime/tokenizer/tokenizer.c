@@ -1,7 +1,7 @@
 /* Text to tokens: cut added tokens out of the text; normalize the text between them; cut added
  * tokens out of that; split the rest by the pre-tokenizer's steps and into words by the pattern;
- * merge the bytes of each word. Every token appends a span that starts where the previous one ends, so spans tile the text. It remains
- * to find the source byte of each token's end. */
+ * merge the bytes of each word. Every token appends a span that starts where the previous one ends,
+ * so spans tile the text. It remains to find the source byte of each token's end. */
 #include "tokenizer_private.h"
 
 #include <assert.h>
@@ -192,8 +192,8 @@ static void free_encoder(encoder *e) {
     psc_tk_free_match(e->match);
 }
 
-/* Bytes of a text that have more than `most` tokens, unless white space belongs to an added token or
- * unknown bytes are fused. NFC makes at most three bytes of what was longer. */
+/* Bytes of a text that have more than `most` tokens, unless white space belongs to an added token
+ * or unknown bytes are fused. NFC makes at most three bytes of what was longer. */
 static size_t enough_bytes(const psc_tokenizer *tokenizer, size_t most) {
     size_t longest = 1;
     for (int32_t i = 0; i < tokenizer->size; i++)

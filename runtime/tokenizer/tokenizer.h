@@ -46,7 +46,8 @@ void psc_tokenizer_close(psc_tokenizer **tokenizer);
  * token in front. The caller frees *spans (null when *n is 0) by psc_tokenizer_free_spans. */
 psc_status psc_tokenizer_encode(psc_token_span **spans, size_t *n, const psc_tokenizer *tokenizer,
     const char *text, size_t bytes, psc_error *error);
-/* The first tokens of the text: ends soon after `most` of them. More than most: the text has more. */
+/* The first tokens of the text: ends soon after `most` of them. More than
+ * most: the text has more. */
 psc_status psc_tokenizer_encode_first(psc_token_span **spans, size_t *n,
     const psc_tokenizer *tokenizer, const char *text, size_t bytes, size_t most, psc_error *error);
 void psc_tokenizer_free_spans(psc_token_span *spans);

@@ -1,5 +1,5 @@
-/* Collecting the added tokens, with the ids that the library gives them: of the vocabulary if it has
- * the content, else from the vocabulary's size on, one after the other. */
+/* Collecting the added tokens, with the ids that the library gives them: of the vocabulary if it
+ * has the content, else from the vocabulary's size on, one after the other. */
 #include "tokenizer_private.h"
 
 #include <jansson.h>

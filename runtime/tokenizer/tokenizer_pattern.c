@@ -199,7 +199,8 @@ static psc_status translate_set(translation *t) {
             return refuse(t, at, t->end - at < 2 || *at != '\\' ? 1 : 2);
         t->at += bytes;
         status = put_literal(t, c, at, bytes);
-        /* A '-' stands for itself at an end of the set, and makes a range between two characters. */
+        /* A '-' stands for itself at an end of the set, and makes a range
+         * between two characters. */
         if (!status && c != '-' && t->at + 1 < t->end && *t->at == '-' && t->at[1] != ']') {
             t->at++;
             if (class_of(t, &bytes) || *t->at == '[' || *t->at == '-' ||

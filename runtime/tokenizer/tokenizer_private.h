@@ -53,8 +53,8 @@ typedef struct psc_added_set {
     uint32_t first[256]; /* the root's children by byte */
 } psc_added_set;
 
-/* What becomes of a pattern's matches: each a piece of its own; neighbors of one kind joined; joined
- * to the text before, or after it. */
+/* What becomes of a pattern's matches: each a piece of its own; neighbors of one kind joined;
+ * joined to the text before, or after it. */
 typedef enum psc_split_behavior {
     PSC_SPLIT_ISOLATED,
     PSC_SPLIT_CONTIGUOUS,
@@ -163,8 +163,8 @@ psc_status psc_tk_load_added(
     psc_added_loader *loader, const struct json_t *tokens, psc_error *error);
 #define PSC_ANY_ID INT64_MIN
 /* Adds a token. Like the library it takes the id of the content, or else the next free id; another
- * claimed id than that is refused. A known content keeps its id, and gets the flags if replace. where
- * names the entry in messages. */
+ * claimed id than that is refused. A known content keeps its id, and gets the flags if replace.
+ * where names the entry in messages. */
 psc_status psc_tk_add_token(psc_added_loader *loader, const char *content,
     const psc_added_flags *flags, int64_t claimed, bool replace, const char *where,
     psc_error *error);

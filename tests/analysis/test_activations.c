@@ -1,5 +1,5 @@
-/* The plugin activations: what the shards hold equals captures bit for bit, for any batches, chunks and
- * threads; f16 and bf16 against float64; the choice of rows; overflows; refusals. */
+/* The plugin activations: what the shards hold equals captures bit for bit, for any batches, chunks
+ * and threads; f16 and bf16 against float64; the choice of rows; overflows; refusals. */
 #include "files.h"
 #include "ln_mlp_fixture.h"
 

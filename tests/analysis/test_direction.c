@@ -1,5 +1,5 @@
-/* The editor direction against golden files: logits of TransformerLens's run_with_hooks with the same
- * projections by hand, figures and predictions in float64. */
+/* The editor direction against golden files: logits of TransformerLens's run_with_hooks with the
+ * same projections by hand, figures and predictions in float64. */
 #define FOLDER PSC_SOURCE_DIR "/tests/golden/directions/"
 #include "interventions_fixture.h"
 

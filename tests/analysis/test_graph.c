@@ -114,8 +114,8 @@ Test(graph, files) {
 
 /* --- without memory, and numbers that JSON does not have --------------------------------------- */
 
-/* Each request for memory of graph.json fails in turn: the run fails with one sentence, nothing leaks, and
- * the next run leaves the same file. */
+/* Each request for memory of graph.json fails in turn: the run fails with one sentence, nothing
+ * leaks, and the next run leaves the same file. */
 Test(graph, json_without_memory) {
     const fixture_run how = {.threads = 1};
     psc_model *model = must_model(golden_path("parallel_f32", NULL));

@@ -1,5 +1,5 @@
-/* The plugin loss against float64 and transformers (tests/tools/make_loss_golden.py): of a text, over
- * documents, with interventions; its bits; merged states; what it refuses. */
+/* The plugin loss against float64 and transformers (tests/tools/make_loss_golden.py): of a text,
+ * over documents, with interventions; its bits; merged states; what it refuses. */
 #include "ln_mlp_fixture.h"
 #include "psc_corpus.h"
 

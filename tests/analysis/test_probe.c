@@ -12,8 +12,8 @@
 
 /* --- sentences of our own -------------------------------------------------------------------- */
 
-/* Words "ab " of three bytes each. A token has three bytes, but word 2 of 5 has two tokens, and words
- * 3 and 4 share one. */
+/* Words "ab " of three bytes each. A token has three bytes, but word 2 of 5 has two tokens, and
+ * words 3 and 4 share one. */
 enum { N_SENTENCES = 40, N_TRAIN = 28, MOST_WORDS = 14, MOST_TOKENS = 32, MOST_ROWS = 800 };
 
 typedef struct made {

@@ -1,5 +1,5 @@
-/* shares=yes of the plugin sae: every latent's share, the constant part, the skip path and the error
- * against float64 (tests/tools/make_latents_golden.py); sums that close; bits; refusals. */
+/* shares=yes of the plugin sae: every latent's share, the constant part, the skip path and the
+ * error against float64 (tests/tools/make_latents_golden.py); sums that close; bits; refusals. */
 #include "interventions_fixture.h"
 
 #define LATENTS PSC_SOURCE_DIR "/tests/golden/latents/"

@@ -1,5 +1,5 @@
-/* The plugin spans against golden trees in float64 (tests/tools/make_structure_golden.py), its other
- * arrays against its brackets and against runs on every prefix, and growing sequences. */
+/* The plugin spans against golden trees in float64 (tests/tools/make_structure_golden.py), its
+ * other arrays against its brackets and against runs on every prefix, and growing sequences. */
 #include "spans_fixture.h"
 
 /* --- golden trees ---------------------------------------------------------------------------- */

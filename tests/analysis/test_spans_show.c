@@ -1,5 +1,5 @@
-/* The plugin's notations of a run: documents, the XML file, the summary, labels from a file and from
- * the caller, and what is refused. */
+/* The plugin's notations of a run: documents, the XML file, the summary, labels from a file and
+ * from the caller, and what is refused. */
 #include "plugin_fixture.h"
 
 #include <unistd.h>

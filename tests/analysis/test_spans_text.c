@@ -1,5 +1,5 @@
-/* The aligned text of `spans`: the example of its definition, heads, links, labels, units of several
- * tokens, blocks, wide and hostile texts. */
+/* The aligned text of `spans`: the example of its definition, heads, links, labels, units of
+ * several tokens, blocks, wide and hostile texts. */
 #include "notation_fixture.h"
 
 static psc_growing out;

@@ -5,7 +5,8 @@
 
 /* --- a sentence by hand ----------------------------------------------------------------------
  * "The old man, who can't swim, sank."  Tokens (bytes): The| old| m|an|,| who| can|'t| swi|m|,| sank|.
- * ca + n't: the file cuts can't in ca, n't; the token " can" ends inside "n't", so they share a unit.
+ * ca + n't: the file cuts can't in ca, n't; the token " can" ends inside
+ * "n't", so they share a unit.
  * units:   0 The 1 old 2 man 3 , 4 who 5 ca+n't 6 swim 7 , 8 sank 9 .
  * content: 0     1     2         3     4        5        6 */
 static const char *const text = "The old man, who can't swim, sank.";
@@ -69,7 +70,8 @@ Test(treebank, units_of_a_sentence) {
     cr_assert(!c.units[3].content && !c.units[9].content && c.units[8].content);
 }
 
-/* man: The old man who can't swim = 0..5; swim: who can't swim = 3..5; sank: the whole, left out. */
+/* man: The old man who can't swim = 0..5; swim: who can't swim = 3..5;
+ * sank: the whole, left out. */
 Test(treebank, gold_spans_by_hand) {
     const treebank_case c = made();
     const psc_span want[] = {{0, 5}, {3, 5}};
@@ -336,7 +338,8 @@ static void split(double reads[ROWS][ROWS], int32_t a, int32_t b, int32_t *n, ps
     split(reads, best + 1, b, n, out);
 }
 
-/* The spans of one sentence at one layer, from the pattern that a session without the plugin shows. */
+/* The spans of one sentence at one layer, from the pattern that a session
+ * without the plugin shows. */
 static int32_t brute(int i, int layer, psc_span *out) {
     psc_token tokens[ROWS];
     char name[64];

@@ -1,5 +1,6 @@
 /* The plugin words: brackets, closure and lists of labelled sequences against float64 by brute
- * force, also of words of letters; words by the bytes of tokens; the same bits for any batches, threads and chunks; refusals. */
+ * force, also of words of letters; words by the bytes of tokens; the same bits for any batches,
+ * threads and chunks; refusals. */
 #include "golden.h"
 #include "plugin_fixture.h"
 #include "reads.h"

@@ -1,6 +1,6 @@
-/* Files and folders while calls of the system fail: each in turn, with several reasons, once and from
- * there on. A call gives all of it or one sentence, and what was there stays. The next call is whole and
- * leaves no temporary name. */
+/* Files and folders while calls of the system fail: each in turn, with several reasons, once and
+ * from there on. A call gives all of it or one sentence, and what was there stays. The next call is
+ * whole and leaves no temporary name. */
 #define _GNU_SOURCE /* RTLD_NEXT */
 #include "failing_calls.h"
 
@@ -46,8 +46,8 @@ static bool has_text(const char *name, const char *text) {
 static const int reasons[] = {
     EIO, EACCES, ENOMEM, EMFILE, ENOSPC, EINVAL, ENOLCK, EINTR, ELOOP, ENOENT};
 
-/* prepare makes the folder's state, call is the call, check looks at the state after it. A call that
- * succeeded although one failed is as one without. */
+/* prepare makes the folder's state, call is the call, check looks at the state after it. A call
+ * that succeeded although one failed is as one without. */
 typedef struct trial {
     void (*prepare)(void);
     psc_status (*call)(void);

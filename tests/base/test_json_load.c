@@ -1,5 +1,5 @@
-/* psc_json_load gives what json_loadb gives, values and sentences alike, and says so when memory runs
- * out: each request for memory fails in turn, once and for good. */
+/* psc_json_load gives what json_loadb gives, values and sentences alike, and says so when memory
+ * runs out: each request for memory fails in turn, once and for good. */
 #include "failing_malloc.h"
 #include "json.h"
 

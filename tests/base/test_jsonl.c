@@ -1,5 +1,5 @@
-/* Lines of JSON with numbers that JSON or 64 bits have not, at every end that a number can have; the first
- * bytes by which files are told. */
+/* Lines of JSON with numbers that JSON or 64 bits have not, at every end that a number can have;
+ * the first bytes by which files are told. */
 #include "file_kind.h"
 #include "jsonl.h"
 

@@ -1,5 +1,5 @@
-/* The pickle machine on data that is cut short or lies: each instruction's own sentence; memory that
- * runs out. tests/base/test_torch_file.c has whole files, and the machine at its caps. */
+/* The pickle machine on data that is cut short or lies: each instruction's own sentence; memory
+ * that runs out. tests/base/test_torch_file.c has whole files, and the machine at its caps. */
 #include "failing_malloc.h"
 #include "pickle.h"
 

@@ -1,5 +1,5 @@
-/* Results that are stacked while memory runs out: each request fails in turn, once and for good. The
- * stack is whole or the call says so; its summary loses no text. */
+/* Results that are stacked while memory runs out: each request fails in turn, once and for good.
+ * The stack is whole or the call says so; its summary loses no text. */
 #include "failing_malloc.h"
 #include "results_fixture.h"
 

@@ -1,5 +1,6 @@
-/* Archives of torch.save that lie, made here: what a storage, a tensor and the state dict may be, each
- * refused with its own sentence; memory that runs out. tests/golden/torch/files has those that torch made. */
+/* Archives of torch.save that lie, made here: what a storage, a tensor and the state dict may
+ * be, each refused with its own sentence; memory that runs out. tests/golden/torch/files has
+ * those that torch made. */
 #include "failing_malloc.h"
 #include "loader_fixture.h"
 #include "safetensors_file.h"
@@ -84,7 +85,8 @@ static void storage_of(const char *type, const char *key, const char *elements) 
 #define REBUILD "ctorch._utils\n_rebuild_tensor_v2\n"
 #define REFUSES_CALL "with arguments that no state dict needs; the file is not read"
 
-/* The state dict {"t": tensor}, of storage "0", which has four floats; middle: after the storage. */
+/* The state dict {"t": tensor}, of storage "0", which has four floats;
+ * middle: after the storage. */
 static void write_tensor(const char *middle, size_t n) {
     n_pickle = 0;
     OP("}(");

@@ -1,5 +1,5 @@
-/* Files of torch.save: tests/golden/torch/files, good ones and those that lie, and the pickle machine
- * at its caps. */
+/* Files of torch.save: tests/golden/torch/files, good ones and those that lie, and the
+ * pickle machine at its caps. */
 #include "loader_fixture.h"
 #include "pickle.h"
 #include "torch_file.h"

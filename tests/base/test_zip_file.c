@@ -1,5 +1,5 @@
-/* Directories of zip archives that lie: each record's own sentence. The archives are made here, whole,
- * and then changed at one place. */
+/* Directories of zip archives that lie: each record's own sentence. The archives are made here,
+ * whole, and then changed at one place. */
 #include "failing_malloc.h"
 #include "zip_file.h"
 

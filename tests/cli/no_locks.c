@@ -1,4 +1,5 @@
-/* For LD_PRELOAD: a file system without locks. Every request for a record lock fails with ENOLCK. */
+/* For LD_PRELOAD: a file system without locks. Every request for a record
+ * lock fails with ENOLCK. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>

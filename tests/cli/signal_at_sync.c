@@ -1,5 +1,5 @@
-/* Preloaded into the program: gives the process a signal in its Nth fsync, which is in the middle of
- * writing a file or folder. A thread that blocks nothing waits beside it, as OpenBLAS has them.
+/* Preloaded into the program: gives the process a signal in its Nth fsync, which is in the middle
+ * of writing a file or folder. A thread that blocks nothing waits beside it, as OpenBLAS has them.
  *   PSC_TEST_SYNC=N PSC_TEST_SIGNAL=NUMBER LD_PRELOAD=signal_at_sync.so pythiascope ... */
 #define _GNU_SOURCE /* RTLD_NEXT */
 #include <dlfcn.h>

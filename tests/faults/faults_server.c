@@ -1,6 +1,6 @@
-/* A request: its size in bytes (int32), then texts that end with 0: folder, stdout, stderr, the number of
- * variables, the variables, the arguments. An answer: process id (int32) as it starts, status (int32) as
- * it ends. fault_server.py asks. */
+/* A request: its size in bytes (int32), then texts that end with 0: folder, stdout, stderr, the
+ * number of variables, the variables, the arguments. An answer: process id (int32) as it starts,
+ * status (int32) as it ends. fault_server.py asks. */
 #define _GNU_SOURCE
 #include "faults_server.h"
 

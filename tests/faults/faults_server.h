@@ -5,8 +5,8 @@
 #ifndef PSC_FAULTS_SERVER_H
 #define PSC_FAULTS_SERVER_H
 
-/* Answers requests on stdin until its end, then ends the process. Returns in the process of a run, in its
- * folder, with its variables, stdout and stderr: the number of arguments. */
+/* Answers requests on stdin until its end, then ends the process. Returns in the process of a run,
+ * in its folder, with its variables, stdout and stderr: the number of arguments. */
 int psc_faults_serve(char ***argv);
 
 #endif

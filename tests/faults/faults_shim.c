@@ -1,7 +1,7 @@
 /* LD_PRELOAD=libpsc_faults.so: the n-th call of the C library that a program makes fails. README.md
- * lists the variables. Calls count from main() to the end of the exit handlers, in all threads. What
- * the C library calls inside itself is not seen, except the allocations; faults_trace.c fails system
- * calls wherever they are. */
+ * lists the variables. Calls count from main() to the end of the exit handlers, in all threads.
+ * What the C library calls inside itself is not seen, except the allocations; faults_trace.c fails
+ * system calls wherever they are. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <dlfcn.h>
@@ -215,8 +215,8 @@ void _exit(int code) {
 typedef int (*main_fn)(int, char **, char **);
 static main_fn program_main;
 
-/* Runs after the program's own exit handlers. What follows is not the program's: in a build that counts
- * branches the counters are written, whose writer does not expect a fault. */
+/* Runs after the program's own exit handlers. What follows is not the program's: in a build that
+ * counts branches the counters are written, whose writer does not expect a fault. */
 static void disarm(void) {
     armed = false;
 }

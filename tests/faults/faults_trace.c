@@ -1,5 +1,6 @@
-/* Runs a program and makes its n-th system call fail, in any thread and wherever the call comes from,
- * the C library's inside included. Or it kills the program there. README.md lists the options.
+/* Runs a program and makes its n-th system call fail, in any thread and wherever the
+ * call comes from, the C library's inside included. Or it kills the program there.
+ * README.md lists the options.
  *   a seccomp filter stops the chosen calls only, so that all others run at full speed;
  *   the calls count from the program's entry on: what the loader does before is not its concern;
  *   calls on the standard error never count: the program's sentences must arrive;

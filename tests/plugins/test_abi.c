@@ -1,5 +1,5 @@
-/* The plugin interface of ABI 2 as it was released: no member of the host's table or of psc_plugin moves
- * within an ABI. A new member of psc_host is added here, at the end, when it is released. */
+/* The plugin interface of ABI 2 as it was released: no member of the host's table or of psc_plugin
+ * moves within an ABI. A new member of psc_host is added here, at the end, when it is released. */
 #include "psc.h"
 
 #include <criterion/criterion.h>

@@ -1,4 +1,5 @@
-/* The host's calls in a session over documents, state files of other versions, refusals, the example. */
+/* The host's calls in a session over documents, state files of other versions,
+ * refusals, the example. */
 #include "accumulators.h"
 #include "files.h"
 #include "plugin_fixture.h"

@@ -1,5 +1,5 @@
-/* Partials that a plugin adds in events, from the team's threads: the totals are those of run_end; a
- * run that fails leaves none of them and the totals usable; what is refused. */
+/* Partials that a plugin adds in events, from the team's threads: the totals are those of run_end;
+ * a run that fails leaves none of them and the totals usable; what is refused. */
 #include "plugin_fixture.h"
 
 #include <stdint.h>

@@ -1,5 +1,5 @@
-/* Accumulators: sums are exact in any order and any split, rounding is correct on the way in and out,
- * ties in top lists are settled. */
+/* Accumulators: sums are exact in any order and any split, rounding is correct on the way in and
+ * out, ties in top lists are settled. */
 #include "accumulators.h"
 #include "plugin_fixture.h"
 

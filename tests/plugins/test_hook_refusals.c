@@ -1,5 +1,5 @@
-/* Descriptions of plugins, filters of hooks and names of hook points that are refused, each with its
- * sentence, and those at the border that are taken. */
+/* Descriptions of plugins, filters of hooks and names of hook points that are refused, each with
+ * its sentence, and those at the border that are taken. */
 #include "loader.h"
 #include "plugin_fixture.h"
 #include "registry.h"

@@ -1,5 +1,6 @@
-/* Files that plugins read and write through the host: tensors of every type as f32, entries of them,
- * settings of every kind; each refusal's sentence; memory and calls of the system that fail. */
+/* Files that plugins read and write through the host: tensors of every type as f32,
+ * entries of them, settings of every kind; each refusal's sentence; memory and calls of
+ * the system that fail. */
 #define _GNU_SOURCE /* RTLD_NEXT */
 #include "failing_calls.h"
 #include "failing_malloc.h"

@@ -1,5 +1,6 @@
-/* Calls of the host outside its callbacks and in ones that may not make them: each gives its refusal, and
- * the next run fails with the call's name; calls of no elements do nothing; a stop ends long calls. */
+/* Calls of the host outside its callbacks and in ones that may not make them: each gives its
+ * refusal, and the next run fails with the call's name; calls of no elements do nothing; a
+ * stop ends long calls. */
 #include "plugin_fixture.h"
 
 static psc_context *c;

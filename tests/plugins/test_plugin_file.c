@@ -83,7 +83,8 @@ Test(plugin_file, cut_short_anywhere) {
 }
 
 #if defined(__linux__) && UINTPTR_MAX > UINT32_MAX
-/* Numbers that would make the linker read anywhere: a table of segments, or a segment, elsewhere. */
+/* Numbers that would make the linker read anywhere: a table of segments, or
+ * a segment, elsewhere. */
 Test(plugin_file, damaged_headers) {
     static const size_t of_header[] = {32, 35, 39, 54, 55, 57}, of_segment[] = {12, 15, 36, 39};
     for (size_t i = 0; i < sizeof of_header / sizeof *of_header; i++) {
@@ -109,7 +110,8 @@ Test(plugin_file, damaged_headers) {
 
 #define BITS (unsigned)(8 * sizeof(void *))
 
-/* Of the first n bytes, in memory of that size, so that a sanitizer sees a byte read behind them. */
+/* Of the first n bytes, in memory of that size, so that a sanitizer sees a
+ * byte read behind them. */
 static psc_symbol symbol_in(const unsigned char *bytes, size_t n, const char *name) {
     unsigned char *copy = malloc(n > 0 ? n : 1);
     cr_assert(copy);

@@ -1,5 +1,5 @@
-/* Headers of shared objects made here, for 64 and for 32 bits, and of Mach-O: each number that lies has
- * its sentence. On this machine they are checked for any machine. */
+/* Headers of shared objects made here, for 64 and for 32 bits, and of Mach-O: each number that lies
+ * has its sentence. On this machine they are checked for any machine. */
 #include "plugin_file.h"
 
 #include <criterion/criterion.h>

@@ -1,5 +1,5 @@
-/* Plugins in the caller's memory: checked as a loaded one, run beside loaded ones, with options; and
- * calls into the session from each of a plugin's callbacks, which are refused. */
+/* Plugins in the caller's memory: checked as a loaded one, run beside loaded ones, with options;
+ * and calls into the session from each of a plugin's callbacks, which are refused. */
 #include "plugin_fixture.h"
 
 TestSuite(plugin_object, .init = fixture_open, .fini = fixture_close);

@@ -1,6 +1,6 @@
 /* Failing host calls in every built-in: each call fails in turn, in runs, in runs in phases, of
- * pairs and over documents. Each time the step that made the call fails with a sentence that names the
- * plugin, leaves nothing, and keeps the session usable: the same step then gives the same bits.
+ * pairs and over documents. Each time the step that made the call fails with a sentence that names
+ * the plugin, leaves nothing, and keeps the session usable: the same step then gives the same bits.
  *
  * A call fails in two ways. Told: it sets the run's error, as the host does. Silent: it does not,
  * so only the plugin can make the step fail. */
@@ -240,7 +240,8 @@ static psc_status load_plugin(const scenario *s) {
     return psc_session_plugin(session, PLUGIN("bridge"), options, &error);
 }
 
-/* Sequences that begin with the model's token 0, each with a labelled sentence of one-byte words. */
+/* Sequences that begin with the model's token 0, each with a labelled
+ * sentence of one-byte words. */
 static psc_status run_sentences(int32_t first, int32_t n_inputs) {
     static psc_word words[LENGTH - 1];
     psc_token tokens[2][LENGTH];

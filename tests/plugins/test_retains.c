@@ -1,5 +1,6 @@
-/* Many retained tensors and many subscriptions: what twice as many cost is twice as much, counted in
- * bytes that realloc and memmove handle. The linker puts both in between (tests/CMakeLists.txt). */
+/* Many retained tensors and many subscriptions: what twice as many cost is twice as much, counted
+ * in bytes that realloc and memmove handle. The linker puts both in between
+ * (tests/CMakeLists.txt). */
 #include "plugin_fixture.h"
 #include "registry.h"
 

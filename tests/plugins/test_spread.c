@@ -1,5 +1,6 @@
-/* One work over several sessions (psc_spread.h): their totals added up in any order have the bits of one
- * session that ran everything, and shared variants have those of one process; and refusals. */
+/* One work over several sessions (psc_spread.h): their totals added up in any order have
+ * the bits of one session that ran everything, and shared variants have those of one
+ * process; and refusals. */
 #include "plugin_fixture.h"
 #include "psc_spread.h"
 

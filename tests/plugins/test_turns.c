@@ -1,5 +1,5 @@
-/* Who may call the host: the parts of parallel_for, threads of a plugin's own, another instance; and
- * callbacks that leave a call of the host by a jump. */
+/* Who may call the host: the parts of parallel_for, threads of a plugin's own, another instance;
+ * and callbacks that leave a call of the host by a jump. */
 #include "plugin_fixture.h"
 
 #include <pthread.h>

@@ -219,7 +219,8 @@ Test(variants, equal_in_a_batch) {
 
 /* --- row_end --------------------------------------------------------------------------------- */
 
-/* Rows before row_end only; a second change may start later, and the last row may be the only one. */
+/* Rows before row_end only; a second change may start later, and the last
+ * row may be the only one. */
 static void short_changes(int sequence, int first, int end) {
     many_changes(sequence, first, end);
     for (int v = 0; v < n_variants; v++) variants[v].row_end = end + 1 + v % 2;

@@ -1,5 +1,5 @@
-/* Numbers in results.json: arrays of up to 64 elements whole, the largest entries of others for each
- * target and row. */
+/* Numbers in results.json: arrays of up to 64 elements whole, the largest entries of others
+ * for each target and row. */
 #include "folder_fixture.h"
 
 static psc_results *made;

@@ -1,5 +1,5 @@
-/* The page: its markup is fixed whatever the texts are, its policy admits this script and this style,
- * and its data block reads back. */
+/* The page: its markup is fixed whatever the texts are, its policy admits this script and this
+ * style, and its data block reads back. */
 #include <unistd.h>
 
 #include "page_assets.h"

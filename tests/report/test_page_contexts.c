@@ -1,5 +1,5 @@
-/* Pages with contexts of neurons and heads: which slices are kept where not all fit, and the texts of
- * the token ids that they name. */
+/* Pages with contexts of neurons and heads: which slices are kept where not all fit, and the texts
+ * of the token ids that they name. */
 #include "page_assets.h"
 #include "page_fixture.h"
 #include "results_fixture.h"

@@ -15,8 +15,8 @@ Test(page_encode, every_half_is_read_back) {
     }
 }
 
-/* Between two neighbors the nearer one wins, in the middle the even one; 65520 is the middle between
- * the largest half and the next power of 2, which is infinity. */
+/* Between two neighbors the nearer one wins, in the middle the even one; 65520 is the middle
+ * between the largest half and the next power of 2, which is infinity. */
 Test(page_encode, halves_are_the_nearest) {
     for (uint32_t bits = 0; bits < 0x7c00; bits++) {
         const double low = half_value(bits), high = bits == 0x7bff ? 65536 : half_value(bits + 1);

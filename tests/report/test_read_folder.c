@@ -1,5 +1,5 @@
-/* Folders of results read back: written again they have the same bytes; those of an older version are
- * read, too. */
+/* Folders of results read back: written again they have the same bytes; those of an older
+ * version are read, too. */
 #include "folder_fixture.h"
 
 TestSuite(read_folder, .init = open_base, .fini = remove_base);

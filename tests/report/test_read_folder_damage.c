@@ -1,5 +1,5 @@
-/* Folders of results that are not as they were written: one sentence for what is wrong; mutated files
- * never crash the reader. */
+/* Folders of results that are not as they were written: one sentence for what is wrong; mutated
+ * files never crash the reader. */
 #include "folder_fixture.h"
 
 TestSuite(read_damaged, .init = open_base, .fini = remove_base);

@@ -1,6 +1,6 @@
-/* Folders of results that are read, copied into a page and written again while memory runs out: each
- * request fails in turn, once and for good. The call gives all of it or PSC_ERROR_MEMORY, and leaves
- * no folder and no text that lacks something. */
+/* Folders of results that are read, copied into a page and written again while memory runs out:
+ * each request fails in turn, once and for good. The call gives all of it or PSC_ERROR_MEMORY, and
+ * leaves no folder and no text that lacks something. */
 #include "failing_malloc.h"
 
 #include "folder_fixture.h"

@@ -1,5 +1,5 @@
-/* What a client may ask for when it writes results, and what it is told otherwise; files and folders
- * that cannot be written. */
+/* What a client may ask for when it writes results, and what it is told otherwise; files and
+ * folders that cannot be written. */
 #include <errno.h>
 #include <signal.h>
 #include <sys/resource.h>

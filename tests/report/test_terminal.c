@@ -1,4 +1,5 @@
-/* The words of the summary at several widths: labels, tokens in quotes, borders of tokens, pages. */
+/* The words of the summary at several widths: labels, tokens in quotes,
+ * borders of tokens, pages. */
 #define _GNU_SOURCE /* posix_openpt */
 #include "psc.h"
 #include "report.h"
@@ -278,8 +279,8 @@ Test(terminal, every_number_but_0_has_a_bar) {
     }
 }
 
-/* A label that leaves three columns for the bar gets a line of its own; a narrower terminal than any
- * that a caller may give still has bars. */
+/* A label that leaves three columns for the bar gets a line of its own; a narrower terminal than
+ * any that a caller may give still has bars. */
 Test(terminal, the_least_bar) {
     static const char *const labels[] = {"a label of columns", "one that is longer than the line"};
     static const double values[] = {1, -2};

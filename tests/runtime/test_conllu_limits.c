@@ -1,5 +1,5 @@
-/* CoNLL-U where memory runs out, at its caps, and at the edges of its grammar: a sentence or a whole
- * treebank, and all texts of it. */
+/* CoNLL-U where memory runs out, at its caps, and at the edges of its grammar: a sentence or a
+ * whole treebank, and all texts of it. */
 #include "failing_malloc.h"
 #include "plugin_fixture.h"
 #include "psc_treebank.h"
@@ -82,7 +82,8 @@ static void add_word(int c, size_t n) {
     add("\n\n");
 }
 
-/* Each column, comment and text in turn is longer than all before it, so that memory grows there. */
+/* Each column, comment and text in turn is longer than all before it, so
+ * that memory grows there. */
 static void make_growing(void) {
     static const int columns[] = {FORM, LEMMA, UPOS, XPOS, FEATS, DEPREL, MISC};
     size_t n = 1000;

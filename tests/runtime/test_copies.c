@@ -1,6 +1,6 @@
-/* Copies: whole tensors of a run in the caller's memory, with the bits that observers see; for every
- * model, chunk and number of sequences, with filters, beside observers, and after edits. Captures
- * are the same tensors as arrays. */
+/* Copies: whole tensors of a run in the caller's memory, with the bits that observers see; for
+ * every model, chunk and number of sequences, with filters, beside observers, and after edits.
+ * Captures are the same tensors as arrays. */
 #include "copies_fixture.h"
 
 #define ROWS 30

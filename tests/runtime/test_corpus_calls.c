@@ -1,6 +1,7 @@
-/* A corpus of folders, lines and packed files while calls of the system or memory fail, each in turn,
- * once and from there on: reading gives the undisturbed windows, leaves documents out and counts them, or
- * ends with one sentence. Reading, telling and returning to a place go on as before afterwards. */
+/* A corpus of folders, lines and packed files while calls of the system or memory fail, each
+ * in turn, once and from there on: reading gives the undisturbed windows, leaves documents out
+ * and counts them, or ends with one sentence. Reading, telling and returning to a place go on
+ * as before afterwards. */
 #define _GNU_SOURCE /* RTLD_NEXT */
 #include "failing_calls.h"
 #include "failing_malloc.h"
@@ -120,7 +121,8 @@ static psc_status read_all(reading *out, const way *w) {
     return status;
 }
 
-/* whole: of an undisturbed reading. What is read is a part of it, and what is missing is counted. */
+/* whole: of an undisturbed reading. What is read is a part of it, and what
+ * is missing is counted. */
 static void check(psc_status status, const reading *found, const reading *whole, long i) {
     if (status) {
         cr_assert(*error.message, "%ld", i);

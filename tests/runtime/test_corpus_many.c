@@ -31,8 +31,8 @@ static psc_corpus *open_many(const psc_model *model, int32_t n) {
 
 enum { ROUNDS = 5000 };
 
-/* Reads everything. Then asks what a program asks after each batch; returns the seconds of processor
- * time per document, and of one round of questions. */
+/* Reads everything. Then asks what a program asks after each batch; returns the seconds of
+ * processor time per document, and of one round of questions. */
 static void measure(double *document, double *round, const psc_model *model, int32_t n) {
     const double start = seconds();
     psc_corpus *corpus = open_many(model, n);

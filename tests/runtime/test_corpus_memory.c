@@ -1,5 +1,6 @@
 /* A corpus that is read while memory runs out: each request fails in turn, once and for good. The
- * reading ends with a sentence of that or has every document; no good line is left out as a bad one. */
+ * reading ends with a sentence of that or has every document; no good line is
+ * left out as a bad one. */
 #define _DEFAULT_SOURCE /* mkstemps */
 #include "failing_malloc.h"
 #include "golden.h"

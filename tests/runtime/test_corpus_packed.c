@@ -133,7 +133,8 @@ static void same_window(const psc_window *a, const psc_window *b) {
     cr_assert_arr_eq(a->tokens, b->tokens, (size_t)a->n * sizeof *a->tokens);
 }
 
-/* Both files have the same windows. At every `every`-th a fresh corpus goes on from the position. */
+/* Both files have the same windows. At every `every`-th a fresh corpus goes
+ * on from the position. */
 static void same_windows(const psc_model *model, const char *plain, const char *packed, int every) {
     psc_corpus *a = must_open(model, plain, 0, 0), *b = must_open(model, packed, 0, 0);
     psc_window x, y, z;

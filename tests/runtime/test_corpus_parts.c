@@ -1,5 +1,5 @@
-/* Parts of a corpus by size: together they have every window of the whole once, with the same numbers
- * and names, and about as many bytes each. */
+/* Parts of a corpus by size: together they have every window of the whole once, with the same
+ * numbers and names, and about as many bytes each. */
 #include "source_fixture.h"
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* What a corpus refuses, each with its sentence: options out of range, lists, streams; recorded places
- * whose members and names of files are of another kind; what a stream may begin with. */
+/* What a corpus refuses, each with its sentence: options out of range, lists, streams; recorded
+ * places whose members and names of files are of another kind; what a stream may begin with. */
 #define _POSIX_C_SOURCE 200809L /* fmemopen */
 #include "golden.h"
 #include "psc_corpus.h"

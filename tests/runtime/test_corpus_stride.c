@@ -1,5 +1,5 @@
-/* Windows that overlap: every token is new in exactly one window and has the context that the stride
- * leaves; what the session counts, and what it refuses. */
+/* Windows that overlap: every token is new in exactly one window and has the context that the
+ * stride leaves; what the session counts, and what it refuses. */
 #include "source_fixture.h"
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* Files of a corpus that cannot be read: each is one document that is skipped, noted and counted, in
- * every part alike; with strict it is an error. A failure of the system ends the run instead. */
+/* Files of a corpus that cannot be read: each is one document that is skipped, noted and counted,
+ * in every part alike; with strict it is an error. A failure of the system ends the run instead. */
 #include "golden.h"
 #include "psc_corpus.h"
 

@@ -268,8 +268,8 @@ static int count_masked(const psc_event *event, void *payload) {
     return 0;
 }
 
-/* Layers share the memory of the pattern. What an editor leaves past the rows, and what a longer run
- * or another layer's scores left there, is 0 in the next layer. */
+/* Layers share the memory of the pattern. What an editor leaves past the rows, and what a longer
+ * run or another layer's scores left there, is 0 in the next layer. */
 static void masked_keys(const char *variant, bool edits, bool scores) {
     bench b;
     int layers = 0, ignored = 0;

@@ -80,8 +80,8 @@ static int add_step(const psc_event *e, void *payload) {
     return 0;
 }
 
-/* The metric at a step of `by`; the step adds a constant, so the gradient there is that of a run with
- * the edit. */
+/* The metric at a step of `by`; the step adds a constant, so the gradient there is that
+ * of a run with the edit. */
 static double stepped(psc_session *session, const psc_input *input, copy_set *set, test_metric *m,
     psc_point point, int32_t layer, nudge *s, float by) {
     psc_filter filter = PSC_FILTER_INIT;

@@ -1,5 +1,6 @@
-/* The Hugging Face cache on disk at its edges: long and deep names, many refs, snapshots by a part of
- * their commit, shards, tokenizers; and the finding of a model while calls of the system fail. */
+/* The Hugging Face cache on disk at its edges: long and deep names, many refs,
+ * snapshots by a part of their commit, shards, tokenizers; and the finding of a model
+ * while calls of the system fail. */
 #define _GNU_SOURCE /* RTLD_NEXT */
 #include "failing_calls.h"
 

@@ -1,5 +1,5 @@
-/* Names of repositories, revisions and URLs, the order of revisions, and the folder of the Hugging Face
- * cache by the environment. */
+/* Names of repositories, revisions and URLs, the order of revisions, and the folder of the Hugging
+ * Face cache by the environment. */
 #include "hub_cache.h"
 
 #include <criterion/criterion.h>

@@ -1,6 +1,6 @@
-/* JSON that is written or read while memory runs out: each of jansson's requests fails in turn. Each
- * time the call fails with PSC_ERROR_MEMORY, nothing leaks, and files and sessions stay as they
- * were. */
+/* JSON that is written or read while memory runs out: each of jansson's requests fails in
+ * turn. Each time the call fails with PSC_ERROR_MEMORY, nothing leaks, and files and
+ * sessions stay as they were. */
 #include "failing_json.h"
 #include "files.h"
 #include "golden.h"

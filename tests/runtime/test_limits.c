@@ -1,5 +1,5 @@
-/* What the machine can do and what a pass needs (psc_limits.h): the work of small passes by hand, and
- * limits that are measured. */
+/* What the machine can do and what a pass needs (psc_limits.h): the work of small passes by hand,
+ * and limits that are measured. */
 #include "failing_malloc.h"
 #include "golden.h"
 #include "psc_limits.h"

@@ -86,7 +86,8 @@ Test(config, flags_and_ids) {
     read_good("{\"hidden_act\": \"gelu_python\", \"hidden_dropout\": 0.5, \"unheard\": [1]}");
 }
 
-/* The config keeps them as people wrote them; transformers opens it, and none of them is a token. */
+/* The config keeps them as people wrote them; transformers opens it, and
+ * none of them is a token. */
 Test(config, ids_outside_the_vocabulary) {
     psc_config c = read_good("{\"bos_token_id\": 300, \"eos_token_id\": [7, 50256, 99999999999]}");
     cr_assert(c.bos_id == -1 && c.n_eos == 1 && c.eos_ids[0] == 7);

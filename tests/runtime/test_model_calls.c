@@ -1,5 +1,5 @@
-/* Models of every kind of file that are opened while calls of the system or memory fail, each in turn:
- * the model opens with its own weights, or one sentence says what failed. */
+/* Models of every kind of file that are opened while calls of the system or memory fail, each in
+ * turn: the model opens with its own weights, or one sentence says what failed. */
 #define _GNU_SOURCE /* RTLD_NEXT */
 #include "failing_calls.h"
 #include "failing_malloc.h"
@@ -10,7 +10,8 @@
 
 #define GOLDEN PSC_SOURCE_DIR "/tests/golden/"
 
-/* One file, shards, files of torch.save, shards of these, scaled rotary dimensions, tied matrices. */
+/* One file, shards, files of torch.save, shards of these, scaled rotary
+ * dimensions, tied matrices. */
 static const char *const folders[] = {GOLDEN "loader/sharded", GOLDEN "torch/plain",
     GOLDEN "torch/sharded", GOLDEN "parity/rope_yarn", GOLDEN "parity/tied_f32"};
 enum { N_FOLDERS = sizeof folders / sizeof *folders };

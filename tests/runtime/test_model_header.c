@@ -1,5 +1,5 @@
-/* A model opened without its weights: 20 GB of safetensors or of PyTorch, sparse files, take no time
- * and little memory, and nothing is written. */
+/* A model opened without its weights: 20 GB of safetensors or of PyTorch, sparse files, take no
+ * time and little memory, and nothing is written. */
 #include "loader_fixture.h"
 #include "psc.h"
 

@@ -1,6 +1,6 @@
-/* A model that is opened, and revisions that are listed, while memory runs out: each request fails in
- * turn, once and for good. The call gives all of it or PSC_ERROR_MEMORY: no model without a part of
- * its config or its tokenizer, no list without a step. */
+/* A model that is opened, and revisions that are listed, while memory runs out: each request fails
+ * in turn, once and for good. The call gives all of it or PSC_ERROR_MEMORY: no model without a part
+ * of its config or its tokenizer, no list without a step. */
 #define _GNU_SOURCE /* register_printf_specifier */
 #include "failing_malloc.h"
 #include "golden.h"

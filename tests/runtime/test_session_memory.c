@@ -1,5 +1,5 @@
-/* The whole life of a session while memory runs out: requests fail in turn, once and for good. A life
- * ends with a sentence of that or with the results of enough memory. */
+/* The whole life of a session while memory runs out: requests fail in turn, once and for good. A
+ * life ends with a sentence of that or with the results of enough memory. */
 #include "failing_malloc.h"
 #include "golden.h"
 #include "psc_corpus.h"

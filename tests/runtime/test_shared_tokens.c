@@ -1,5 +1,5 @@
-/* Sequences that share a session's room: a row's bits are those of its text alone, whatever the texts
- * beside it, the chunks and the runs before; what does not fit is refused. */
+/* Sequences that share a session's room: a row's bits are those of its text alone, whatever the
+ * texts beside it, the chunks and the runs before; what does not fit is refused. */
 #include "golden.h"
 
 #include <criterion/criterion.h>

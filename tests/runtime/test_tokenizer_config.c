@@ -172,8 +172,8 @@ static size_t count_tokens(const psc_tokenizer *tokenizer, const char *text) {
     return n;
 }
 
-/* A request of jansson's that fails: no tokenizer, rather than one whose token has lost its flag, and
- * therefore is also found in text that means the same (NFC). */
+/* A request of jansson's that fails: no tokenizer, rather than one whose token has lost its flag,
+ * and therefore is also found in text that means the same (NFC). */
 Test(tokenizer_config, a_named_token_is_special_or_memory_is_short) {
     static const char text[] = "a <\u00e9> b";
     json_t *base = load_json(GOLDEN "small.tokenizer.json");

@@ -385,8 +385,8 @@ Test(tokenizer_files, words_beside_added_tokens) {
     expect_ids("added_tokens", single, "\xe2\x80\x83<m>-", IDS(0xe2, 0x80, 0x83, 259, '-'));
 }
 
-/* Tokens that strip white space, and are white space themselves: what another one covers is left out
- * with lstrip, and has an empty range without it. */
+/* Tokens that strip white space, and are white space themselves: what another one covers is left
+ * out with lstrip, and has an empty range without it. */
 Test(tokenizer_files, white_space_beside_added_tokens) {
     expect_ids("added_tokens", MARK("false", "true", "true"), "a \xe2\x80\x83<m>\xe3\x80\x80\tb",
         IDS('a', 259, 'b'));

@@ -1,5 +1,5 @@
-/* A tokenizer that is opened, texts and ids that pass through it, and patterns, while memory runs out:
- * each request fails in turn, once and for good. A call gives the same as with memory, or
+/* A tokenizer that is opened, texts and ids that pass through it, and patterns, while memory runs
+ * out: each request fails in turn, once and for good. A call gives the same as with memory, or
  * PSC_ERROR_MEMORY with a sentence and nothing. */
 #include "failing_malloc.h"
 #include "tokenizer_fixture.h"

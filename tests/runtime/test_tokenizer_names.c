@@ -1,5 +1,5 @@
-/* What the files beside tokenizer.json say about tokens: flags, names, extra ones, a space in front;
- * and each flaw in them by its whole sentence. */
+/* What the files beside tokenizer.json say about tokens: flags, names, extra ones, a space in
+ * front; and each flaw in them by its whole sentence. */
 #include "tokenizer_fixture.h"
 
 #include <sys/stat.h>

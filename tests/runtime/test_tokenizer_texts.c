@@ -1,5 +1,5 @@
-/* Texts at the borders of what one call does: too long, long with a limit of tokens, long enough for
- * the cache of words, with long runs of marks; and what ids without an entry give. */
+/* Texts at the borders of what one call does: too long, long with a limit of tokens, long enough
+ * for the cache of words, with long runs of marks; and what ids without an entry give. */
 #include "tokenizer_fixture.h"
 
 static psc_error error;
@@ -126,7 +126,8 @@ Test(tokenizer_texts, the_cache_changes_nothing) {
 
 /* --- marks ----------------------------------------------------------------------------------- */
 
-/* Runs of marks are sorted by class in two ways, by their number: U+0323 (220) before U+0301 (230). */
+/* Runs of marks are sorted by class in two ways, by their number: U+0323
+ * (220) before U+0301 (230). */
 Test(tokenizer_texts, marks_are_ordered) {
     psc_tokenizer *t = must_open(base());
     for (int pairs = 1; pairs < 20; pairs++) {
@@ -196,7 +197,8 @@ Test(tokenizer_texts, templates_with_a_token_in_front) {
     }
 }
 
-/* <|endoftext|> is the beginning token where nothing names another; a token of its length is not. */
+/* <|endoftext|> is the beginning token where nothing names another; a token
+ * of its length is not. */
 Test(tokenizer_texts, the_end_of_text_begins) {
     static const char *const contents[] = {"<|endoftexx|>", "<|endoftext|>"};
     for (int i = 0; i < 2; i++) {

@@ -1,6 +1,6 @@
-/* Packed weights while calls of the system or memory fail, each in turn, once and from there on. A model
- * opens, with the weights of an undisturbed opening, or says one sentence; the folder never has a file
- * that lies. The next opening is undisturbed. */
+/* Packed weights while calls of the system or memory fail, each in turn, once and from there on. A
+ * model opens, with the weights of an undisturbed opening, or says one sentence; the folder never
+ * has a file that lies. The next opening is undisturbed. */
 #define _GNU_SOURCE /* RTLD_NEXT */
 #include "failing_calls.h"
 #include "failing_malloc.h"

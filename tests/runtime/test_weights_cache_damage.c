@@ -154,7 +154,8 @@ Test(weights_cache_damage, half_written) {
     close(making);
 }
 
-/* Killed after the image was made: beside the record that it began, or with the lock in its hand. */
+/* Killed after the image was made: beside the record that it began, or with
+ * the lock in its hand. */
 Test(weights_cache_damage, killed_after_the_image) {
     const char *model = copy_model("model", "parallel_f32");
     expect_opening(model, "packed, cached", "at first"); /* too new to be remembered */

@@ -1,5 +1,5 @@
-/* Processes of one machine: started at once with an empty cache they pack once, and they share the pages
- * of its file. */
+/* Processes of one machine: started at once with an empty cache they pack once, and they share
+ * the pages of its file. */
 #include "weights_cache_fixture.h"
 #include "weights_cache_lock.h"
 
@@ -38,8 +38,8 @@ static void examine(answer *out) {
 
 enum { START, TOUCHED, LOOK, ANSWERS, END, PIPES };
 
-/* Opens the model when the parent says so, touches its weights, waits for the others, and answers. The
- * mapping stays until all have looked. */
+/* Opens the model when the parent says so, touches its weights, waits for the others, and answers.
+ * The mapping stays until all have looked. */
 static int child(const char *path, int pipes[PIPES][2]) {
     char byte;
     answer out = {0};

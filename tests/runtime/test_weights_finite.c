@@ -1,5 +1,5 @@
-/* Weights that are NaN or infinite: the model does not open, with or without a cache, and the sentence
- * names the first of them. */
+/* Weights that are NaN or infinite: the model does not open, with or without a cache, and the
+ * sentence names the first of them. */
 #include "weight_files.h"
 #include "weights_cache_fixture.h"
 

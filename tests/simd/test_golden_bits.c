@@ -1,5 +1,5 @@
-/* The bits of SLEEF 3.5.1's exp and log, and of our erf, tanh and both forms of gelu. Results must be
- * equal to the bit across machines; SLEEF's version is part of that. */
+/* The bits of SLEEF 3.5.1's exp and log, and of our erf, tanh and both forms of gelu. Results must
+ * be equal to the bit across machines; SLEEF's version is part of that. */
 #include "kernel_test.h"
 
 #define EXPLAIN                                                                                    \

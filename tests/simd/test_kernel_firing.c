@@ -1,5 +1,5 @@
-/* The kernels of neurons' firing against plain loops: zeros of both signs, subnormals, NaN, ties with
- * the limits, infinite limits. All results are exact. */
+/* The kernels of neurons' firing against plain loops: zeros of both signs, subnormals, NaN, ties
+ * with the limits, infinite limits. All results are exact. */
 #include "kernel_test.h"
 
 enum { ROWS = 67, N = 37 };

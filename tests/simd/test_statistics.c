@@ -1,6 +1,6 @@
 /* The statistics over rows against long double and exact counts, on the worst rows: values at edges
- * and beside them, one key with all the attention, equal attention, tiny attention. Every instruction
- * set has the reference's bits (test_kernels.c), so the reference stands for all. */
+ * and beside them, one key with all the attention, equal attention, tiny attention. Every
+ * instruction set has the reference's bits (test_kernels.c), so the reference stands for all. */
 #include "kernel_test.h"
 
 #include "moments.h"

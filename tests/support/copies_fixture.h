@@ -75,7 +75,8 @@ static inline psc_copy *copies_add(copy_set *set, psc_copy copy) {
     return &set->list[set->n++];
 }
 
-/* Every point of layers 0..n_layers-1, for these rows; with all layers also the points after them. */
+/* Every point of layers 0..n_layers-1, for these rows; with all layers also
+ * the points after them. */
 static inline void copies_add_all(
     copy_set *set, int32_t n_layers, int32_t rows, int32_t row_begin, int32_t row_end) {
     for (int32_t p = 0; p < PSC_POINT_COUNT; p++) {

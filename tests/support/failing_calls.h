@@ -1,5 +1,5 @@
-/* The process's calls of the system: how many the thread makes, and the one that fails. It stands in
- * front of the C library's functions, so a test includes it once, and needs an ELF system and no
+/* The process's calls of the system: how many the thread makes, and the one that fails. It stands
+ * in front of the C library's functions, so a test includes it once, and needs an ELF system and no
  * sanitizer that does the same.
  * Private to tests/. Define _GNU_SOURCE before the first include.
  * Threads: only calls of the thread that called calls_fail_at count and fail.

@@ -1,5 +1,5 @@
-/* The process's memory: how often the thread asks for it, and the request that fails. It replaces the
- * allocator, so a test includes it once, and needs glibc and no sanitizer that does the same.
+/* The process's memory: how often the thread asks for it, and the request that fails. It replaces
+ * the allocator, so a test includes it once, and needs glibc and no sanitizer that does the same.
  * Private to tests/.
  * Threads: only requests of the thread that called memory_fail_at count and fail.
  * Ownership: memory is glibc's. */

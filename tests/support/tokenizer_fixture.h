@@ -1,5 +1,6 @@
-/* A tokenizer.json to change: a vocabulary of the 256 bytes and three merged tokens, no added tokens;
- * and tokenizers opened from JSON or a folder. Private to test_tokenizer*.c; failures are Criterion assertions.
+/* A tokenizer.json to change: a vocabulary of the 256 bytes and three merged tokens, no added
+ * tokens; and tokenizers opened from JSON or a folder. Private to test_tokenizer*.c; failures
+ * are Criterion assertions.
  * Threads: none; Criterion runs each test in a separate process.
  * Ownership: open_json takes the tree; the test closes the tokenizer. */
 #ifndef TOKENIZER_FIXTURE_H

@@ -98,8 +98,8 @@ static inline void age(const char *path, long seconds) {
     cr_assert_eq(utimensat(AT_FDCWD, path, times, 0), 0);
 }
 
-/* Waits until files written before can be remembered: no program can set back the time of an inode's
- * last change. */
+/* Waits until files written before can be remembered: no program can set back the time of
+ * an inode's last change. */
 static inline void settle(void) {
     nanosleep(&(struct timespec){.tv_sec = 2, .tv_nsec = 100000000}, NULL);
 }

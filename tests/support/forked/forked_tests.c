@@ -1,4 +1,5 @@
-/* Runs the tests of a program one after another, each in a child process (criterion/criterion.h). */
+/* Runs the tests of a program one after another, each in a child process
+ * (criterion/criterion.h). */
 #include "criterion/criterion.h"
 
 #include <signal.h>

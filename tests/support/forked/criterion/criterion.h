@@ -1,4 +1,5 @@
-/* In place of Criterion where it cannot start: its memory at a fixed address is not the thread sanitizer's.
+/* In place of Criterion where it cannot start: its memory at a fixed address is
+ * not the thread sanitizer's.
  * Public: a test of the preset `thread` finds it under Criterion's name.
  * Threads: each test runs in a child process of its own, as in Criterion.
  * Ownership: tests are static. */
