@@ -37,20 +37,29 @@ void cli_steps_close(cli_steps *steps) {
 
 /* --- what a growing text cannot have ---------------------------------------------------------- */
 
-/* Options of a plugin that need the whole text in one run. */
+/* What needs the whole text in one run: a plugin, or an option of one. */
 static const struct {
-    const char *plugin, *option;
+    const char *plugin, *option; /* option null: the plugin, with any */
 } whole_text[] = {
+    {"edges", NULL},
+    {"effects", NULL},
+    {"frozen", NULL},
+    {"graph", NULL},
+    {"roles", NULL},
+    {"attribution", "over=edges"},
+    {"sweep", "over=edges"},
     {"spans", "heads=causal"},
     {"spans", "heads=residual"},
     {"spans", "links=causal"},
     {"spans", "links=frozen"},
 };
 
-/* Whether "NAME:key=value,..." has the option, or begins a value of several words with it. */
+/* Whether "NAME:key=value,..." has the option (null: any), or begins a value of several words with
+ * it. */
 static bool has_option(const char *argument, const char *plugin, const char *option) {
-    const size_t name = strlen(plugin), n = strlen(option);
-    if (strncmp(argument, plugin, name) != 0 || argument[name] != ':') return false;
+    const size_t name = strlen(plugin), n = option ? strlen(option) : 0;
+    if (strncmp(argument, plugin, name) != 0 || !strchr(":", argument[name])) return false;
+    if (!option || !argument[name]) return !option;
     for (const char *at = argument + name; at; at = strchr(at + 1, ','))
         if (strncmp(at + 1, option, n) == 0 && strchr(",+", at[1 + n])) return true;
     return false;
@@ -65,7 +74,7 @@ psc_status cli_steps_check(const cli_arguments *arguments, psc_error *error) {
                 return psc_fail(error, PSC_ERROR_INPUT,
                     "plugin %s: %s needs the whole text in one run, which generate does not have; "
                     "leave it out, or use analyze",
-                    whole_text[i].plugin, whole_text[i].option);
+                    whole_text[i].plugin, whole_text[i].option ? whole_text[i].option : "it");
     return PSC_OK;
 }
 

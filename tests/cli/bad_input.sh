@@ -295,10 +295,16 @@ expect 1 'target' generate --text a --plugin ln --target 'two whole words'
 expect 1 'needs a corpus' generate --text a --plugin means
 expect 1 'front needs the beginning-of-text token' generate --tokens 5 --plugin "$front"
 expect 1 'missing.so' generate --text a --plugin "$work/missing.so"
-"$program" generate --text 'a b' --n 3 --plugin edges --out "$work/never" >/dev/null 2>"$work/stderr"
-check 'a plugin that needs a whole sequence fails' test $? -eq 1
-check 'it says why, where and what to do' grep -qx 'pythiascope: plugin edges: edges need one whole sequence that begins at position 0 (token 1 after the prompt: generate runs it alone; analyze runs a whole text)' "$work/stderr"
-check 'and writes nothing' test ! -e "$work/never"
+for plugin in edges effects frozen graph:threshold=0.5 roles; do
+    "$program" generate --text 'a b' --n 3 --plugin "$plugin" --out "$work/never" >"$work/stdout" 2>"$work/stderr"
+    check "$plugin, which needs a whole text, fails" test $? -eq 1
+    check 'it says why and what to do' grep -qx "pythiascope: plugin ${plugin%%:*}: it needs the whole text in one run, which generate does not have; leave it out, or use analyze" "$work/stderr"
+    check 'before the first result' test ! -s "$work/stdout" -a ! -e "$work/never"
+done
+expect 1 'sweep: over=edges needs the whole text' generate --text 'a b' --n 3 --plugin sweep:over=edges
+"$program" generate --tokens 1,2,3 --n 2 --plugin ln:rows=1-2 --out "$work/never" >/dev/null 2>"$work/stderr"
+check 'a plugin that fails at a later token says which' grep -qx "pythiascope: plugin ln: rows=1-2 contains none of the text's positions 3-3 (token 1 after the prompt: generate runs it alone; analyze runs a whole text)" "$work/stderr"
+check 'and nothing is written' test ! -e "$work/never"
 for option in heads=causal heads=residual links=causal links=frozen; do
     expect 1 "plugin spans: $option needs the whole text in one run" generate --text 'a b' --n 3 \
         --plugin "spans:levels=1,$option,top=2"
