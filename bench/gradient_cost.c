@@ -2,13 +2,16 @@
  * hook_resid_post, against the same run without. Both compute the last row's logits, or
  * all rows' if the metric has several, and take turns.
  *
- *   gradient_cost MODEL_FOLDER [ROWS [REPETITIONS [THREADS [METRIC_ROWS [RECOMPUTE]]]]]
+ *   gradient_cost MODEL_FOLDER [ROWS [REPETITIONS [THREADS [METRIC_ROWS [RECOMPUTE [EVERY]]]]]]
  *
  * METRIC_ROWS: how many of the last rows have a term log p; default 1. RECOMPUTE: 1 for
- * psc_metric.recompute. With one thread, time is the
+ * psc_metric.recompute. EVERY: 1 copies every hook point's gradient instead, 2 shows every one to a
+ * subscriber that reads nothing. With one thread, time is the
  * process's processor time, so that other processes disturb it little. Prints the medians and quartiles
  * of the ratios: of the whole run, and of what the gradient adds, in forward passes. */
 #include "bench.h"
+
+#include "registry.h"
 
 #include <string.h>
 
@@ -17,8 +20,9 @@ typedef struct bench {
     psc_session *session;
     psc_input input;
     psc_copy *copies;
+    int32_t n_copies;
     psc_metric metric;
-    int repetitions, threads;
+    int repetitions, threads, every;
 } bench;
 
 static double time_run(bench *b, bool gradient) {
@@ -28,7 +32,7 @@ static double time_run(bench *b, bool gradient) {
     if (gradient) {
         options.metric = &b->metric;
         options.copies = b->copies;
-        options.n_copies = psc_model_get_info(b->model)->n_layers;
+        options.n_copies = b->n_copies;
     }
     psc_session_truncate(b->session, 0, 0);
     const double start = bench_seconds(b->threads);
@@ -62,19 +66,45 @@ static void measure(bench *b) {
     free(plain);
 }
 
-/* A copy of the gradient at each layer's hook_resid_post. */
-static void add_copies(bench *b, const psc_model_info *info) {
-    b->copies = calloc((size_t)info->n_layers, sizeof *b->copies);
-    if (!b->copies) bench_fail("out of memory");
-    for (int32_t l = 0; l < info->n_layers; l++) {
+/* A copy of the gradient at a point, of every layer; its memory has been written before. */
+static void add_point(bench *b, psc_point point) {
+    const psc_model_info *info = psc_model_get_info(b->model);
+    for (int32_t l = 0; l < (psc_point_has_layer(point) ? info->n_layers : 1); l++) {
         psc_copy copy = PSC_COPY_INIT;
-        copy.point = PSC_HOOK_RESID_POST;
-        copy.layer = l;
+        copy.point = (int32_t)point;
+        copy.layer = psc_point_has_layer(point) ? l : -1;
         copy.gradient = 1;
-        copy.capacity = (int64_t)b->input.n * info->d_model;
-        copy.out = calloc((size_t)copy.capacity, sizeof(float));
-        if (!copy.out) bench_fail("out of memory");
-        b->copies[l] = copy;
+        copy.capacity = b->input.n;
+        for (const char *axis = psc_point_shape(point); *axis; axis++)
+            copy.capacity *= psc_axis_extent(*axis, info, b->input.n);
+        copy.out = malloc((size_t)copy.capacity * sizeof(float));
+        b->copies = realloc(b->copies, (size_t)(b->n_copies + 1) * sizeof *b->copies);
+        if (!copy.out || !b->copies) bench_fail("out of memory");
+        memset(copy.out, 0, (size_t)copy.capacity * sizeof(float));
+        b->copies[b->n_copies++] = copy;
+    }
+}
+
+static int read_nothing(const psc_event *event, void *payload) {
+    (void)event;
+    ++*(long *)payload;
+    return 0;
+}
+
+/* Copies of hook_resid_post, or of all points; or a subscriber to all. */
+static void add_requests(bench *b) {
+    static long events;
+    psc_error error;
+    psc_filter filter = PSC_FILTER_INIT;
+    filter.gradient = 1;
+    const bool parallel = psc_model_get_info(b->model)->parallel_residual != 0;
+    for (int p = 0; p < PSC_POINT_COUNT; p++) {
+        if (parallel && p == PSC_HOOK_RESID_MID) continue;
+        if (b->every == 1 || (!b->every && p == PSC_HOOK_RESID_POST)) add_point(b, (psc_point)p);
+        if (b->every == 2)
+            bench_check(psc_session_observe(
+                            b->session, (psc_point)p, &filter, read_nothing, &events, &error),
+                &error);
     }
 }
 
@@ -95,7 +125,8 @@ static void add_terms(bench *b, int n) {
 int main(int argc, char **argv) {
     if (argc < 2) {
         fprintf(stderr,
-            "usage: gradient_cost MODEL [ROWS [REPETITIONS [THREADS [METRIC_ROWS [RECOMPUTE]]]]]\n");
+            "usage: gradient_cost MODEL [ROWS [REPETITIONS [THREADS [METRIC_ROWS [RECOMPUTE "
+            "[EVERY]]]]]]\n");
         return 2;
     }
     const int rows = argc > 2 ? atoi(argv[2]) : 128, terms = argc > 5 ? atoi(argv[5]) : 1;
@@ -115,14 +146,15 @@ int main(int argc, char **argv) {
     if (!tokens) bench_fail("out of memory");
     for (int t = 0; t < rows; t++) tokens[t].id = bench_token(t, info->d_vocab);
     b.input = (psc_input){0, rows, tokens};
-    add_copies(&b, info);
+    b.every = argc > 7 ? atoi(argv[7]) : 0;
+    add_requests(&b);
     add_terms(&b, terms);
     b.metric.recompute = argc > 6 && atoi(argv[6]) != 0;
     printf("%s, %s, %d threads, %d rows, %d of the metric, %.1f MB\n", argv[1],
         psc_session_isa(b.session), (int)psc_session_threads(b.session), rows, terms,
         (double)psc_session_gradient_bytes(b.session, rows, terms, b.metric.recompute) * 1e-6);
     measure(&b);
-    for (int32_t l = 0; l < info->n_layers; l++) free(b.copies[l].out);
+    for (int32_t i = 0; i < b.n_copies; i++) free(b.copies[i].out);
     free(b.copies);
     free((void *)b.metric.terms);
     free(tokens);

@@ -43,7 +43,7 @@ typedef enum psc_isa {
  * y may be null when blocks is not. x, y and blocks do not overlap. w is 64-byte aligned.
  * room (nullable): PSC_KERNEL_ROOM bytes that no other thread uses, 64-byte aligned; null: they are
  * taken from the stack, where a caller's may be small. */
-#define PSC_KERNEL_ROOM ((size_t)288 << 10)
+#define PSC_KERNEL_ROOM ((size_t)512 << 10)
 typedef struct psc_matmul {
     float *y; /* [rows, out], row stride ldy; only the panels' outputs are written */
     size_t ldy;

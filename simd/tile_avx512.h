@@ -168,26 +168,26 @@ static inline double fold_f64(const vec64 lanes[2]) {
         _mm256_add_pd(_mm512_castpd512_pd256(eight), _mm512_extractf64x4_pd(eight, 1)));
 }
 
-/* Sixteen accumulators: each step adds the two halves of every accumulator and packs two registers
- * into one, the first in the lower half of each of its parts. */
+/* Sixteen accumulators: each step adds lanes to those 8, 4, 2, then 1 on, of two registers at once,
+ * and blends the two results into one register. */
 static inline void fold_several(float sums[16], const float *acc) {
     __m512 a[16];
     UNROLL for (int i = 0; i < 16; i++) a[i] = _mm512_load_ps(acc + i * 16);
-    UNROLL for (int i = 0; i < 8; i++) { /* lanes +8: a 256-bit half for each of two */
-        a[i] = _mm512_add_ps(_mm512_shuffle_f32x4(a[2 * i], a[2 * i + 1], 0x44),
-            _mm512_shuffle_f32x4(a[2 * i], a[2 * i + 1], 0xee));
+    UNROLL for (int i = 0; i < 8; i++) { /* lanes +8: [a a b b] */
+        const __m512 x = a[2 * i], y = a[2 * i + 1];
+        a[i] = _mm512_add_ps(_mm512_mask_blend_ps(0xff00, x, y), _mm512_shuffle_f32x4(x, y, 0x4e));
     }
-    UNROLL for (int i = 0; i < 4; i++) { /* lanes +4: a 128-bit part for each of four */
-        a[i] = _mm512_add_ps(_mm512_shuffle_f32x4(a[2 * i], a[2 * i + 1], 0x88),
-            _mm512_shuffle_f32x4(a[2 * i], a[2 * i + 1], 0xdd));
+    UNROLL for (int i = 0; i < 4; i++) { /* lanes +4: [a c b d] */
+        const __m512 x = a[2 * i], y = a[2 * i + 1], z = _mm512_mask_blend_ps(0x0f0f, x, y);
+        a[i] = _mm512_add_ps(_mm512_mask_blend_ps(0xf0f0, x, y), _mm512_shuffle_f32x4(z, z, 0xb1));
     }
-    UNROLL for (int i = 0; i < 2; i++) { /* lanes +2: part p has two of p and two of p + 4 */
-        a[i] = _mm512_add_ps(_mm512_shuffle_ps(a[2 * i], a[2 * i + 1], 0x44),
-            _mm512_shuffle_ps(a[2 * i], a[2 * i + 1], 0xee));
+    UNROLL for (int i = 0; i < 2; i++) { /* lanes +2 */
+        const __m512 x = a[2 * i], y = a[2 * i + 1];
+        a[i] = _mm512_add_ps(_mm512_mask_blend_ps(0xcccc, x, y), _mm512_shuffle_ps(x, y, 0x4e));
     }
     a[0] = _mm512_add_ps(_mm512_shuffle_ps(a[0], a[1], 0x88), _mm512_shuffle_ps(a[0], a[1], 0xdd));
     /* Part p has p, p + 4, p + 8, p + 12. */
-    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const __m512i order = _mm512_setr_epi32(0, 8, 4, 12, 1, 9, 5, 13, 2, 10, 6, 14, 3, 11, 7, 15);
     _mm512_storeu_ps(sums, _mm512_permutexvar_ps(order, a[0]));
 }
 

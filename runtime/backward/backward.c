@@ -13,8 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Rows whose logits' gradient is shown at a time. */
-#define LOGIT_ROWS 128
+/* Rows whose logits' gradient is shown at a time: few stay in a cache, many are a better product. */
+#define LOGIT_ROWS 16
+#define EDITED_LOGIT_ROWS 128
 
 /* --- memory ---------------------------------------------------------------------------------- */
 
@@ -206,6 +207,7 @@ const double *psc_backward_values(const psc_backward *b) {
 
 /* --- showing --------------------------------------------------------------------------------- */
 
+/* The layer of a point at present; -1 where there is none. */
 static int32_t layer_of(const psc_backward *b, psc_point point) {
     return psc_point_has_layer(point) ? b->layer : -1;
 }
@@ -224,6 +226,11 @@ static bool goes_through(const psc_backward *b, psc_point point) {
 
 bool psc_backward_wants(const psc_backward *b, psc_point point) {
     return shows(b, point) || goes_through(b, point);
+}
+
+bool psc_backward_watches(const psc_backward *b, psc_point point) {
+    return psc_registry_wants(b->with.gradients, point, layer_of(b, point), b->rows, b->n_rows) ||
+           goes_through(b, point);
 }
 
 bool psc_backward_edits(const psc_backward *b, psc_point point) {
@@ -341,29 +348,39 @@ void psc_backward_pull_live(
 
 /* --- the pass -------------------------------------------------------------------------------- */
 
-/* Shows the logits' gradient, of which rows outside the metric are 0, and pulls it back. */
-static psc_status show_logits(psc_backward *b) {
+/* Shows the logits' gradient, of which rows outside the metric are 0. If an editor may change it, also
+ * pulls it back, all rows of it. */
+static psc_status show_logits(psc_backward *b, bool edited) {
     const psc_packed *w = &b->with.model->unembed;
-    float *tile = psc_forward_grow(&b->whole, LOGIT_ROWS * b->ld_v, b->error);
+    const int32_t most = edited ? EDITED_LOGIT_ROWS : LOGIT_ROWS;
+    float *tile = psc_forward_grow(&b->whole, (size_t)most * b->ld_v, b->error);
     if (!tile) return PSC_ERROR_MEMORY;
     psc_status status = PSC_OK;
     for (int32_t first = 0, slot = 0, n; first < b->n_rows && status == PSC_OK; first += n) {
-        n = b->n_rows - first < LOGIT_ROWS ? b->n_rows - first : LOGIT_ROWS;
-        memset(tile, 0, (size_t)n * b->ld_v * sizeof *tile);
+        n = b->n_rows - first < most ? b->n_rows - first : most;
+        if (first == 0 || edited) memset(tile, 0, (size_t)n * b->ld_v * sizeof *tile);
+        const int32_t first_slot = slot;
         for (; slot < b->n_logits && b->logit_rows[slot] < first + n; slot++)
             memcpy(tile + (size_t)(b->logit_rows[slot] - first) * b->ld_v,
                 psc_backward_logits(b, slot), b->v * sizeof *tile);
         const psc_view view = {tile, 2, {n, (int64_t)b->v}, {(int64_t)b->ld_v, 1}};
         status = show_some(b, PSC_HOOK_LOGITS, first, n, &view);
-        psc_backward_pull(
-            b, w, b->g + (size_t)first * b->ld_n, b->ld_n, tile, b->ld_v, (size_t)n, 0, b->n);
+        if (edited)
+            psc_backward_pull(
+                b, w, b->g + (size_t)first * b->ld_n, b->ld_n, tile, b->ld_v, (size_t)n, 0, b->n);
+        for (int32_t i = first_slot; i < slot; i++)
+            memset(tile + (size_t)(b->logit_rows[i] - first) * b->ld_v, 0, b->v * sizeof *tile);
     }
     return status;
 }
 
 /* g = W_U^T dz; only the metric's rows have a dz. */
 static psc_status unembed(psc_backward *b) {
-    if (psc_backward_wants(b, PSC_HOOK_LOGITS)) return show_logits(b);
+    if (psc_backward_wants(b, PSC_HOOK_LOGITS)) {
+        const bool edited = psc_backward_edits(b, PSC_HOOK_LOGITS);
+        const psc_status status = show_logits(b, edited);
+        if (status != PSC_OK || edited) return status;
+    }
     memset(b->g, 0, (size_t)b->n_rows * b->ld_n * sizeof *b->g);
     psc_backward_pull(b, &b->with.model->unembed, b->dz, b->ld_n, b->logits, b->ld_v,
         (size_t)b->n_logits, 0, b->n);

@@ -14,8 +14,9 @@
  *      ds and A of a block, turned to [keys, rows]           -> dk, dv (matmul)
  *
  * Scores that editors left are kept, and A is their softmax; so is a pattern, which then takes A's
- * place in dv alone. The pass completes a step for all rows before the next one only to show dA or
- * ds. */
+ * place in dv alone. Copies of dA and ds are taken from a task's block, while it is in the core's
+ * cache. The pass completes a step for all rows before the next one only to show dA or ds to a
+ * subscriber. */
 #include "backward_inside.h"
 
 #include <math.h>
@@ -226,6 +227,14 @@ static void sums(const head_work *w, const block *k) {
     sum_rows(w, k, b->dv + own, edited ? edited : w->a, edited ? (size_t)b->most_keys : w->ld);
 }
 
+/* Copies of the head's dA or ds, where they are requested. */
+static void copy_block(const head_work *w, const block *k, psc_point point) {
+    const psc_backward *b = w->b;
+    if (b->copies)
+        psc_destinations_take_head(b->copies, point, b->layer, (int32_t)(w->at / b->d_head),
+            b->rows + w->first + k->row, (int32_t)k->n, k->d, w->ld_d);
+}
+
 static void run_block(const head_work *w, size_t row) {
     const attention_job *job = w->job;
     const psc_backward *b = w->b;
@@ -235,10 +244,12 @@ static void run_block(const head_work *w, size_t row) {
     k.d = w->d + (job->shared ? ((size_t)w->first + row) * w->ld_d : 0);
     if (job->steps & (STEP_SCORES | STEP_SUMS)) pattern(w, &k);
     if (job->steps & STEP_PATTERN) pattern_gradient(w, &k);
+    if (!job->shared) copy_block(w, &k, PSC_HOOK_PATTERN);
     for (size_t r = 0; (job->steps & STEP_SCORES) && r < k.n; r++) {
         float *d = k.d + r * w->ld_d;
         b->with.kernels->softmax_backward(d, w->a + r * w->ld, d, (size_t)k.n_keys[r]);
     }
+    if (!job->shared) copy_block(w, &k, PSC_HOOK_ATTN_SCORES);
     fill_masked(&k, k.d, w->ld_d, job->shared ? (size_t)b->most_keys : k.seen);
     if (job->steps & STEP_SUMS) sums(w, &k);
 }
@@ -287,10 +298,12 @@ static void head_task(int64_t task, int thread, void *payload) {
         scale_rows(&w, b->dk + (size_t)w.first * b->ld_n + w.at, (size_t)w.rows);
 }
 
-/* The steps one after the other, for dA and ds of the whole layer. */
+/* The steps one after the other, for dA and ds of the whole layer. The sums wait for ds only if an
+ * editor may change it. */
 static psc_status watched(attention_job *job, int64_t tasks) {
     static const psc_point points[] = {PSC_HOOK_PATTERN, PSC_HOOK_ATTN_SCORES};
-    static const int steps[] = {STEP_PATTERN, STEP_SCORES};
+    const bool edited = psc_backward_edits(job->b, PSC_HOOK_ATTN_SCORES);
+    const int steps[] = {STEP_PATTERN, edited ? STEP_SCORES : STEP_SCORES | STEP_SUMS};
     psc_backward *b = job->b;
     job->ld_keys = up((size_t)b->most_keys) + PSC_LANES;
     const size_t row = b->heads * job->ld_keys;
@@ -305,7 +318,7 @@ static psc_status watched(attention_job *job, int64_t tasks) {
         if (status != PSC_OK) return status;
     }
     job->steps = STEP_SUMS;
-    psc_team_tasks(b->with.team, tasks, head_task, job);
+    if (edited) psc_team_tasks(b->with.team, tasks, head_task, job);
     return PSC_OK;
 }
 
@@ -313,7 +326,7 @@ psc_status psc_backward_attention(psc_backward *b) {
     attention_job job = {
         .b = b, .steps = STEP_ALL, .scale = (float)(1.0 / sqrt((double)b->d_head))};
     const int64_t tasks = (int64_t)b->n_segments * (int64_t)b->heads;
-    if (psc_backward_wants(b, PSC_HOOK_PATTERN) || psc_backward_wants(b, PSC_HOOK_ATTN_SCORES))
+    if (psc_backward_watches(b, PSC_HOOK_PATTERN) || psc_backward_watches(b, PSC_HOOK_ATTN_SCORES))
         return watched(&job, tasks);
     psc_team_tasks(b->with.team, tasks, head_task, &job);
     return PSC_OK;

@@ -69,6 +69,9 @@ struct psc_backward {
 
 /* Whether a subscription or a destination selects the gradient at this point of the current layer. */
 bool psc_backward_wants(const psc_backward *b, psc_point point);
+/* Whether a subscription does, or what goes through edits; a copy alone needs no tensor of the whole
+ * layer. */
+bool psc_backward_watches(const psc_backward *b, psc_point point);
 /* Whether a subscriber may change it, or what goes on from it. */
 bool psc_backward_edits(const psc_backward *b, psc_point point);
 /* Takes rows of a point to data [R, width] in the forward pass: all of them, or only the metric's, and

@@ -76,9 +76,17 @@ static void spread_rows(int64_t begin, int64_t end, int thread, void *payload) {
                 b->n * sizeof(float));
 }
 
-/* Each head's write has the gradient u of their sum; dz of a head may come from an edited one. */
-static psc_status show_result(psc_backward *b, const psc_packed *w, const float *u) {
+/* Each head's write has the gradient u of their sum: all heads of the view are one. An editor gets
+ * one of its own for each head, and dz of the head comes from it. */
+static psc_status show_result(psc_backward *b, const psc_packed *w, float *u) {
     const size_t rows = (size_t)b->n_rows, ld = b->heads * b->n;
+    if (!psc_backward_edits(b, PSC_HOOK_RESULT)) {
+        const psc_view shared = {
+            u, 3, {b->n_rows, (int64_t)b->heads, (int64_t)b->n}, {(int64_t)b->ld_n, 0, 1}};
+        psc_status status = psc_backward_show(b, PSC_HOOK_RESULT, &shared);
+        if (status == PSC_OK) psc_backward_pull_live(b, w, b->dz, b->ld_n, u, b->ld_n);
+        return status;
+    }
     if (!psc_forward_grow(&b->result, rows * ld, b->error)) return PSC_ERROR_MEMORY;
     row_job job = {.b = b, .a = u};
     psc_team_for(b->with.team, b->n_rows, spread_rows, &job);

@@ -78,6 +78,11 @@ bool psc_destinations_want_layer(const psc_destinations *d, int32_t layer, bool 
     return false;
 }
 
+/* What a key past a row's own position has. */
+static float beyond_of(const psc_destinations *d, psc_point point) {
+    return d->gradients ? 0.0f : psc_point_beyond(point);
+}
+
 /* --- taking ---------------------------------------------------------------------------------- */
 
 static void take_keys(const psc_destination_part *part, int64_t row, const psc_view *tensor,
@@ -91,11 +96,21 @@ static void take_keys(const psc_destination_part *part, int64_t row, const psc_v
     }
 }
 
+/* A row without keys. All heads may have the same memory. */
+static void take_row(float *to, const psc_view *tensor, const float *from) {
+    const bool heads = tensor->n_axes > 2 && tensor->stride[1] != tensor->shape[2];
+    const int64_t n = heads ? tensor->shape[1] : 1;
+    const size_t width = (size_t)(tensor->n_axes > 2 ? tensor->shape[2] : tensor->shape[1]) *
+                         (size_t)(tensor->n_axes > 2 && !heads ? tensor->shape[1] : 1);
+    for (int64_t h = 0; h < n; h++, to += width)
+        memcpy(to, from + (heads ? h * tensor->stride[1] : 0), width * sizeof *to);
+}
+
 static void take(const psc_destinations *d, const psc_destination *to, const psc_row *rows,
     const psc_view *tensor, int64_t begin, int64_t end) {
     const psc_destination_part *part = d->parts + to->first_part, *last = part + to->n_parts;
     const bool keys = psc_point_has_keys(to->point);
-    const float beyond = psc_point_beyond(to->point);
+    const float beyond = beyond_of(d, to->point);
     const size_t width = (size_t)(tensor->shape[1] * (tensor->n_axes > 2 ? tensor->shape[2] : 1));
     for (int64_t r = begin; r < end; r++) {
         const float *from = tensor->data + r * tensor->stride[0];
@@ -106,7 +121,7 @@ static void take(const psc_destinations *d, const psc_destination *to, const psc
         if (keys)
             take_keys(part, row, tensor, from, beyond);
         else
-            memcpy(part->data + (size_t)row * width, from, width * sizeof *from);
+            take_row(part->data + (size_t)row * width, tensor, from);
     }
 }
 
@@ -119,7 +134,7 @@ void psc_destinations_take(const psc_destinations *d, psc_point point, int32_t l
 static void take_head(const psc_destinations *d, const psc_destination *to, int32_t head,
     const psc_row *rows, int32_t n_rows, const float *data, size_t ld) {
     const psc_destination_part *part = d->parts + to->first_part, *last = part + to->n_parts;
-    const float beyond = psc_point_beyond(to->point);
+    const float beyond = beyond_of(d, to->point);
     for (int32_t r = 0; r < n_rows; r++, data += ld) {
         while (part < last && rows[r].index >= part->end) part++;
         if (part == last) return;

@@ -31,6 +31,7 @@ typedef struct psc_destinations {
     int32_t *first; /* [n_layers, PSC_POINT_COUNT], points without a layer at layer 0; -1: none */
     int32_t n, n_parts, n_layers;
     size_t room, room_parts;
+    bool gradients; /* of gradients: keys past a row's own have 0 in scores, too */
 } psc_destinations;
 
 /* Empties the lists; the first call allocates. */

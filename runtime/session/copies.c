@@ -151,6 +151,7 @@ psc_status psc_copies_begin(psc_session *session, psc_error *error) {
     if (status == PSC_OK)
         status =
             psc_destinations_clear(&session->gradient_copies, session->model->info.n_layers, error);
+    session->gradient_copies.gradients = true;
     if (status != PSC_OK || n == 0) return status;
     if (n < 0 || !options->copies)
         return psc_fail(error, PSC_ERROR_INPUT, "%d copies were given without a list", (int)n);

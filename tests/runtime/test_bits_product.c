@@ -47,9 +47,10 @@ typedef struct digest {
 /* --- plugins --------------------------------------------------------------------------------- */
 
 /* Options under which a plugin gives all its arrays. ALONE: plugins that need one text, not in a
- * batch. NEVER: editors, plugins that compare two runs (test_interventions.c, test_circuit.c), and
+ * batch. SHORT: of those, the ones that run the text again for each of its rows. NEVER: editors, plugins that compare two runs (test_interventions.c, test_circuit.c), and
  * plugins that need a corpus or labels (tests/analysis/test_forms.c). */
-enum { ANYWHERE, ALONE, NEVER };
+enum { ANYWHERE, ALONE, SHORT, NEVER };
+enum { MOST_SHORT = 20 }; /* rows */
 static const struct {
     const char *name, *options;
     int where;
@@ -65,8 +66,8 @@ static const struct {
     {"spans", "levels=0/0+1/L1H0,prefixes=yes,closure=yes", ANYWHERE},
     {"spans", "reads=weight,power=1,units=words,range=2-9", ANYWHERE},
     {"words", "levels=0/0+1/L1H0,top=2", ANYWHERE}, {"sweep", "over=heads,metric=kl", ALONE},
-    {"sweep", "over=resid_pre,do=mean", ALONE}, {"gradient", "target_rows=all,steps=8", ALONE},
-    {"attribution", "over=heads_by_pos,do=mean", ALONE}, {"ablate", NULL, NEVER},
+    {"sweep", "over=resid_pre,do=mean", SHORT}, {"gradient", "target_rows=all,steps=8", SHORT},
+    {"attribution", "over=heads_by_pos,do=mean", SHORT}, {"ablate", NULL, NEVER},
     {"scale", NULL, NEVER}, {"steer", NULL, NEVER}, {"knockout", NULL, NEVER},
     {"patch", NULL, NEVER}, {"direction", NULL, NEVER},
     {"directions", NULL, NEVER}, /* tests/analysis/test_direction*.c */
@@ -84,13 +85,14 @@ static void load(psc_session *session, const char *name, const char *options) {
         options ? options : "", error.message);
 }
 
-static void load_plugins(psc_session *session, bool alone) {
+static void load_plugins(psc_session *session, bool alone, int32_t n) {
     psc_error error = {0};
     cr_assert_eq(psc_session_target(session, "#3", &error), PSC_OK, "%s", error.message);
     cr_assert_eq(psc_session_target(session, "top:2", &error), PSC_OK, "%s", error.message);
     cr_assert_eq(psc_session_contrast(session, "#5", "#7", &error), PSC_OK, "%s", error.message);
     for (size_t i = 0; i < N_LOADS; i++)
-        if (loads[i].where == ANYWHERE || (alone && loads[i].where == ALONE))
+        if (loads[i].where == ANYWHERE || (alone && loads[i].where == ALONE) ||
+            (alone && n <= MOST_SHORT && loads[i].where == SHORT))
             load(session, loads[i].name, loads[i].options);
     for (int32_t p = 0; alone && p < psc_builtin_count(); p++) {
         bool known = false;
@@ -162,7 +164,7 @@ static void run(
     memset(out, 0, sizeof *out);
     psc_session *session = must_session(
         model, isas[w->at[AXIS_ISA]], w->at[AXIS_THREADS] + 1, chunks[w->at[AXIS_CHUNK]]);
-    if (w->at[AXIS_SEEN] != SEEN_BY_NONE) load_plugins(session, alone);
+    if (w->at[AXIS_SEEN] != SEEN_BY_NONE) load_plugins(session, alone, n);
     if (w->at[AXIS_SEEN] == SEEN_BY_ALL) observe_all(session, info, &eyes);
     if (alone)
         must_run_one(session, tokens, n);
