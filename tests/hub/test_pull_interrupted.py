@@ -147,7 +147,7 @@ def test_another_command_finishes_the_revision(hub: FakeHub, program: Program) -
 
 def test_a_bar_on_a_terminal(hub: FakeHub, program: Program) -> None:
     hub.fault("/blob/", slow(2.5), host="store")
-    # The test keeps its end open: a session's leader that ends may take what nobody has read with it.
+    # The test keeps its end open: a leader that ends may take what nobody has read with it.
     terminal, ours = pty.openpty()
     command = [program.path, "pull", NAME]
     streams = {"stdin": ours, "stdout": ours, "stderr": ours}

@@ -222,10 +222,10 @@ Test(corpus_stride, a_session_counts_new_tokens) {
     psc_model_close(&model);
 }
 
-/* Of the built-ins, loss and activations take no token twice, and editors count nothing. */
+/* Of the built-ins, loss, activations and sae take no token twice, and editors count nothing. */
 Test(corpus_stride, plugins_that_would_count_twice_are_refused) {
     static const char *const able[] = {
-        "loss", "activations", "ablate", "scale", "steer", "knockout", "direction"};
+        "loss", "activations", "sae", "ablate", "scale", "steer", "knockout", "direction"};
     psc_model *model = small_model();
     psc_session *session = open_session(model, true);
     for (int32_t i = 0; i < psc_builtin_count(); i++) {
