@@ -26,12 +26,12 @@ static psc_status run_circuit(psc_session *session, const char *path, psc_error 
 /* The metric of the circuit. */
 static double circuit_value(const psc_session *session) {
     const psc_results *results = psc_session_results(session);
-    psc_result_value value;
+    psc_result_value value = {0};
     int32_t section = -1;
     fuzz_expect(psc_results_find_section(&section, results, "circuit", NULL) == PSC_OK &&
                     psc_results_find_value(&value, results, section, "circuit", NULL) == PSC_OK,
         "the circuit has no value");
-    return value.numbers[0];
+    return value.numbers ? value.numbers[0] : NAN;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

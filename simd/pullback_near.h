@@ -63,7 +63,7 @@ ALWAYS_INLINE void pull_tile(const pull_tile_input *t, const int rows, const boo
     const bool packed, const psc_dtype dtype) {
     const size_t ld = t->ld, ldu = t->ldu;
     const size_t at[TILE_KS] = {t->at[0], t->at[1], t->at[2], t->at[3]};
-    const char *w = t->w, *ahead = w;
+    const char *w = t->w;
     const float *u = t->u;
     float *near = t->near, *acc = t->acc;
     vec sums[PULL_ROWS][TILE_KS];
@@ -81,7 +81,7 @@ ALWAYS_INLINE void pull_tile(const pull_tile_input *t, const int rows, const boo
     }
     for (; n > 0; n--, u += PSC_LANES, near += TILE_KS * VEC) {
         if (packed) {
-            ahead = n > FIRST_AHEAD ? w + FIRST_AHEAD * t->stride : w;
+            const char *ahead = n > FIRST_AHEAD ? w + FIRST_AHEAD * t->stride : w;
             __builtin_prefetch(ahead + at[0] * (dtype == PSC_DTYPE_F32 ? 4 : 2));
             __builtin_prefetch(ahead + at[2] * (dtype == PSC_DTYPE_F32 ? 4 : 2));
         }
