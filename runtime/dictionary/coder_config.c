@@ -26,16 +26,20 @@ psc_status psc_coder_boolean(
     return PSC_OK;
 }
 
-psc_status psc_coder_count(
-    const psc_config_reader *r, json_t *object, const char *key, int32_t most, int32_t *out) {
+psc_status psc_coder_count(const psc_config_reader *r, json_t *object, const char *key,
+    int32_t least, int32_t most, int32_t *out) {
+    json_t *value = psc_config_get(object, key);
     psc_config_value n = {NULL, 0};
     psc_status status = psc_config_number(r, object, key, key, &n);
     if (status || !n.key) return status;
-    if (!(n.value >= 0 && n.value <= most) || n.value != (double)(int32_t)n.value)
+    /* A number that JSON has not, such as NaN, is read as the real number 0.0 (jsonl.h). */
+    if (json_is_real(value) && n.value == 0)
+        return psc_fail(r->error, PSC_ERROR_INPUT, "%s: %s must be a whole number from %d to %d",
+            r->path, key, (int)least, (int)most);
+    if (!(n.value >= least && n.value <= most) || n.value != (double)(int32_t)n.value)
         return psc_fail(r->error, PSC_ERROR_INPUT,
-            "%s: %s is %g; it must be a whole number from 0 "
-            "to %d",
-            r->path, key, n.value, (int)most);
+            "%s: %s is %g; it must be a whole number from %d to %d", r->path, key, n.value,
+            (int)least, (int)most);
     *out = (int32_t)n.value;
     return PSC_OK;
 }
@@ -52,10 +56,12 @@ psc_status psc_coder_text(
     return PSC_OK;
 }
 
-psc_status psc_coder_sizes(psc_coder_config *c, const psc_config_reader *r, const char *latents) {
-    psc_status status = psc_coder_count(r, r->root, "d_in", MOST_WIDTH, &c->d_in);
-    if (!status) status = psc_coder_count(r, r->root, "d_out", MOST_WIDTH, &c->d_out);
-    return status ? status : psc_coder_count(r, r->root, latents, MOST_LATENTS, &c->n_latents);
+psc_status psc_coder_sizes(
+    psc_coder_config *c, const psc_config_reader *r, const char *latents, int32_t least) {
+    psc_status status = psc_coder_count(r, r->root, "d_in", 1, MOST_WIDTH, &c->d_in);
+    if (!status) status = psc_coder_count(r, r->root, "d_out", 1, MOST_WIDTH, &c->d_out);
+    return status ? status
+                  : psc_coder_count(r, r->root, latents, least, MOST_LATENTS, &c->n_latents);
 }
 
 static psc_status read_config(psc_coder_config *c, const char *point,

@@ -11,12 +11,13 @@
 /* Each leaves *out as it is when the key is absent or null. */
 psc_status psc_coder_boolean(
     const psc_config_reader *r, json_t *object, const char *key, bool *out);
-psc_status psc_coder_count(
-    const psc_config_reader *r, json_t *object, const char *key, int32_t most, int32_t *out);
+psc_status psc_coder_count(const psc_config_reader *r, json_t *object, const char *key,
+    int32_t least, int32_t most, int32_t *out);
 psc_status psc_coder_text(
     const psc_config_reader *r, json_t *object, const char *key, char out[PSC_CODER_TEXT]);
-/* d_in, d_out and the number of latents under its key. */
-psc_status psc_coder_sizes(psc_coder_config *c, const psc_config_reader *r, const char *latents);
+/* d_in, d_out and the number of latents under its key, which is `least` or more. */
+psc_status psc_coder_sizes(
+    psc_coder_config *c, const psc_config_reader *r, const char *latents, int32_t least);
 
 /* The caller's point, "IN+OUT" for a transcoder, as c's points. */
 psc_status psc_coder_take_points(

@@ -48,6 +48,10 @@ static psc_status take_activation(psc_coder_config *c, const psc_config_reader *
     if (strcmp(name, "topk") == 0 && c->kind == PSC_DICTIONARY_RELU && !c->is_transcoder) {
         c->kind = PSC_DICTIONARY_TOPK;
         snprintf(c->architecture, sizeof c->architecture, "topk");
+    } else if (strcmp(name, "topk") == 0 && c->kind != PSC_DICTIONARY_TOPK) {
+        return psc_fail(r->error, PSC_ERROR_INPUT,
+            "%s: the activation is topk, but the architecture \"%.60s\" has its own; make it relu",
+            r->path, c->architecture);
     } else if (strcmp(name, "relu") != 0 && strcmp(name, "topk") != 0) {
         return psc_fail(r->error, PSC_ERROR_INPUT,
             "%s: the activation \"%.60s\" is unknown; known are relu and topk", r->path, name);
@@ -57,8 +61,8 @@ static psc_status take_activation(psc_coder_config *c, const psc_config_reader *
             r->error, PSC_ERROR_INPUT, "%s: activation_fn_kwargs must be an object", r->path);
     if (c->kind != PSC_DICTIONARY_TOPK && c->kind != PSC_DICTIONARY_ABSTOPK) return PSC_OK;
     c->k = -1;
-    status = psc_coder_count(r, r->root, "k", 1 << 24, &c->k);
-    if (!status && more) status = psc_coder_count(r, more, "k", 1 << 24, &c->k);
+    status = psc_coder_count(r, r->root, "k", 0, 1 << 24, &c->k);
+    if (!status && more) status = psc_coder_count(r, more, "k", 0, 1 << 24, &c->k);
     if (!status && c->k < 0)
         status = psc_fail(r->error, PSC_ERROR_INPUT,
             "%s: k is missing; %s needs the number of active latents as k", r->path,
@@ -98,9 +102,14 @@ static psc_status take_shape(const psc_config_reader *r, const char *hook) {
 }
 
 /* How TransformerLens changed the model's weights before the dictionary was trained. */
-static bool was_processed(json_t *meta, const char *how) {
+static psc_status was_processed(
+    const psc_config_reader *r, json_t *meta, const char *how, bool *out) {
     json_t *more = psc_config_get(meta, "model_from_pretrained_kwargs");
-    return json_is_object(more) && json_is_true(psc_config_get(more, how));
+    *out = false;
+    if (more && !json_is_object(more))
+        return psc_fail(r->error, PSC_ERROR_INPUT,
+            "%s: model_from_pretrained_kwargs must be an object", r->path);
+    return more ? psc_coder_boolean(r, more, how, out) : PSC_OK;
 }
 
 static bool is_of_stream(int32_t point) {
@@ -111,9 +120,12 @@ static bool is_of_stream(int32_t point) {
 /* center_writing_weights leaves rows of the stream, and what is written to it, without their mean.
  * fold_value_biases takes b_V out of the values and of z. */
 static psc_status take_processing(psc_coder_config *c, const psc_config_reader *r, json_t *meta) {
-    const bool centered = was_processed(meta, "center_writing_weights");
     const bool of_values = c->in.point == PSC_HOOK_V || c->in.point == PSC_HOOK_Z;
-    if (of_values && was_processed(meta, "fold_value_biases"))
+    bool centered, without_biases;
+    psc_status status = was_processed(r, meta, "center_writing_weights", &centered);
+    if (!status) status = was_processed(r, meta, "fold_value_biases", &without_biases);
+    if (status) return status;
+    if (of_values && without_biases)
         return psc_fail(r->error, PSC_ERROR_INPUT,
             "%s: the model was loaded with fold_value_biases, so its values lack b_V; such "
             "dictionaries of values and z are not supported",
@@ -135,7 +147,7 @@ static psc_status take_hook(const psc_config_reader *r, json_t *meta, const char
     int32_t layer = 0;
     psc_status status = psc_coder_text(r, meta, key, name);
     if (!status && older && !name[0]) status = psc_coder_text(r, meta, older, name);
-    if (!status && older) status = psc_coder_count(r, meta, "hook_point_layer", 9999, &layer);
+    if (!status && older) status = psc_coder_count(r, meta, "hook_point_layer", 0, 9999, &layer);
     if (status) return status;
     const char *place = strstr(name, "{layer}");
     if (place)
@@ -149,8 +161,9 @@ static psc_status take_points(
     psc_coder_config *c, const psc_config_reader *r, json_t *meta, bool parallel) {
     char in[PSC_CODER_TEXT], out[PSC_CODER_TEXT];
     psc_error why = {PSC_OK, ""};
-    const bool folded = was_processed(meta, "fold_ln");
-    psc_status status = take_hook(r, meta, "hook_name", "hook_point", in);
+    bool folded;
+    psc_status status = was_processed(r, meta, "fold_ln", &folded);
+    if (!status) status = take_hook(r, meta, "hook_name", "hook_point", in);
     if (!status) status = take_hook(r, meta, "hook_name_out", NULL, out);
     if (status) return status;
     if (!in[0] || (c->is_transcoder && !out[0]))
@@ -185,7 +198,7 @@ psc_status psc_coder_read_saelens(
     psc_status status = take_architecture(c, r);
     if (!status) status = take_activation(c, r);
     if (!status) status = take_norm(c, r);
-    if (!status) status = psc_coder_sizes(c, r, "d_sae");
+    if (!status) status = psc_coder_sizes(c, r, "d_sae", 1);
     if (!status)
         status = psc_coder_boolean(r, r->root, "apply_b_dec_to_input", &c->subtracts_b_dec);
     if (!status) status = psc_coder_text(r, meta, "model_name", c->model_name);

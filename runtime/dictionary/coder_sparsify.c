@@ -91,12 +91,12 @@ psc_status psc_coder_read_sparsify(
     psc_error why = {PSC_OK, ""};
     c->k = -1;
     psc_status status = psc_coder_text(r, r->root, "activation", activation);
-    if (!status) status = psc_coder_count(r, r->root, "k", 1 << 24, &c->k);
-    if (!status) status = psc_coder_count(r, r->root, "expansion_factor", 1 << 16, &factor);
+    if (!status) status = psc_coder_count(r, r->root, "k", 0, 1 << 24, &c->k);
+    if (!status) status = psc_coder_count(r, r->root, "expansion_factor", 0, 1 << 16, &factor);
     if (!status) status = psc_coder_boolean(r, r->root, "signed", &is_signed);
     if (!status) status = psc_coder_boolean(r, r->root, "transcode", &c->is_transcoder);
     if (!status) status = psc_coder_boolean(r, r->root, "skip_connection", &c->has_skip);
-    if (!status) status = psc_coder_sizes(c, r, "num_latents");
+    if (!status) status = psc_coder_sizes(c, r, "num_latents", 0);
     if (!status) status = refuse_forks(r);
     if (status) return status;
     if (c->k < 0)
