@@ -27,7 +27,7 @@ static const cli_option options[] = {
     {"stride", 1, false, "S",
         "tokens from one window's start to the next, fewer than\n"
         "the window's: the rest is context, and no token counts\n"
-        "twice; with --plugin loss"},
+        "twice; with --plugin loss or sae"},
     {"bos", 0, false, "", "put the model's beginning token before each window"},
     {"field", 1, false, "NAME", "the JSONL field that has the text; default: text"},
     {"strict", 0, false, "", "fail on a document that cannot be read"},

@@ -225,8 +225,8 @@ static psc_status say(const work *w, psc_section *section) {
         "rows are the tokens of the spans, and -1, the last"};
     char text[1000];
     const int32_t align = w->pairs->options.align;
-    snprintf(text, sizeof text, "%d pairs of %.700s, aligned by %s: %s.", (int)w->pairs->n,
-        w->pairs->name, psc_align_name(align), rows[align]);
+    snprintf(text, sizeof text, "%d pair%s of %.700s, aligned by %s: %s.", (int)w->pairs->n,
+        w->pairs->n == 1 ? "" : "s", w->pairs->name, psc_align_name(align), rows[align]);
     psc_status status = psc_section_add_text(section, "file", w->pairs->name);
     if (!status) status = psc_section_add_text(section, "align", psc_align_name(align));
     if (!status)
