@@ -409,18 +409,35 @@ void PSC_NAME(group_maxima)(float *y, const float *x, size_t n) {
     }
 }
 
+/* A bit for each of 64 floats from low to high. */
+ALWAYS_INLINE uint64_t bits_within(const float *x, vec low, vec high) {
+    uint64_t out = 0;
+    UNROLL for (int v = 0; v < 64 / VEC; v++) {
+        const vec value = vec_load(x + VEC * v);
+        out |= (uint64_t)(vec_bits_less(value, low) | vec_bits_less(high, value)) << VEC * v;
+    }
+    return ~out;
+}
+
+/* Writes the lowest bit's number and clears it; some number if there is no bit. */
+ALWAYS_INLINE uint64_t put_lowest(int32_t *to, size_t first, uint64_t bits) {
+    *to = (int32_t)(first + (size_t)__builtin_ctzll(bits | UINT64_C(1) << 63));
+    return bits & (bits - 1);
+}
+
+/* Of 64 numbers four ids are always written, since a branch on each would be mispredicted. They
+ * stay below ids + n, as at most i are before them. */
 void PSC_NAME(indices_within)(
     int32_t *ids, size_t *count, const float *x, size_t n, float low, float high) {
     const vec least_value = vec_set(low), greatest_value = vec_set(high);
-    const uint32_t all = VEC == 16 ? 0xffffu : (1u << VEC) - 1u;
     int32_t *to = ids;
     size_t i = 0;
-    for (; i + VEC <= n; i += VEC) {
-        const vec value = vec_load(x + i);
-        const uint32_t out =
-            vec_bits_less(value, least_value) | vec_bits_less(greatest_value, value);
-        for (uint32_t bits = ~out & all; bits; bits &= bits - 1)
-            *to++ = (int32_t)(i + (size_t)__builtin_ctz(bits));
+    for (; i + 64 <= n; i += 64) {
+        uint64_t bits = bits_within(x + i, least_value, greatest_value);
+        const int some = __builtin_popcountll(bits);
+        UNROLL for (int k = 0; k < 4; k++) bits = put_lowest(to + k, i, bits);
+        for (int k = 4; k < some; k++) bits = put_lowest(to + k, i, bits);
+        to += some;
     }
     for (; i < n; i++) {
         if (!(x[i] < low) && !(high < x[i])) *to++ = (int32_t)i;

@@ -61,26 +61,16 @@ static int make_strategies(sampling_state *s) {
     return 0;
 }
 
-/* Maxima that psc_reductions.group_maxima writes for n numbers. */
-static int64_t groups_of(int64_t n) {
-    return (n + 255) / 256 * 16;
-}
-
 static int make_work(sampling_state *s) {
     const uint64_t v = (uint64_t)s->n_vocab;
-    s->n_groups = groups_of(s->n_vocab);
-    const uint64_t maxima = (uint64_t)(s->n_groups + groups_of(s->n_groups));
     for (int i = 0; i < BLOCK; i++) {
         row_work *w = &s->work[i];
-        w->groups = s->host->life_alloc(s->context, maxima * sizeof *w->groups);
         w->plain = s->host->life_alloc(s->context, v * sizeof *w->plain);
         w->scaled = s->host->life_alloc(s->context, v * sizeof *w->scaled);
         w->ids = s->host->life_alloc(s->context, v * sizeof *w->ids);
         w->together = s->host->life_alloc(s->context, v * sizeof *w->together);
         w->together_weights = s->host->life_alloc(s->context, v * sizeof(double));
-        if (!w->groups || !w->plain || !w->scaled || !w->ids || !w->together ||
-            !w->together_weights)
-            return -1;
+        if (!w->plain || !w->scaled || !w->ids || !w->together || !w->together_weights) return -1;
     }
     s->reductions = s->host->reductions(s->context);
     s->host->log(s->context, 1, &s->least, &s->asked.min_p);
@@ -101,27 +91,12 @@ static int sampling_open(psc_context *context, const psc_host *host, void **stat
 
 /* --- the sets of one row --------------------------------------------------------------------- */
 
-/* The first block of 256 numbers with the largest of their groups' maxima, which is *most. */
-static int64_t best_block(const float *groups, int64_t n, float *most) {
-    int64_t at = 0;
-    *most = -INFINITY;
-    for (int64_t g = 0; g < n; g++)
-        if (groups[g] > *most) *most = groups[at = g];
-    return at / 16 * 256;
-}
-
-/* The token with the largest logit, ties to the lower id, -1 if it is not finite; NaN are ignored.
- * It is in the first block of 256 tokens of which a group has that maximum; of the groups' maxima
- * the first is found in the same way. */
-static int32_t best_token(const sampling_state *s, row_work *w) {
-    float most, *above = w->groups + s->n_groups;
-    s->reductions->group_maxima(w->groups, w->z, (size_t)s->n_vocab);
-    s->reductions->group_maxima(above, w->groups, (size_t)s->n_groups);
-    int64_t at = best_block(above, groups_of(s->n_groups), &most);
-    if (isinf(most)) return -1;
-    while (w->groups[at] != most) at++;
-    for (at = at / 16 * 256; w->z[at] != most;) at++;
-    return (int32_t)at;
+/* The token with the largest logit, ties to the lower id, of n ids that include it. */
+static int32_t best_of_kept(const float *z, const int32_t *ids, int32_t n) {
+    int32_t best = ids[0];
+    for (int32_t i = 1; i < n; i++)
+        if (z[ids[i]] > z[best]) best = ids[i];
+    return best;
 }
 
 static int holds(const kept_set *set, const float *z, int32_t id) {
@@ -313,12 +288,13 @@ static int one_row(const sampling_state *s, row_work *w, const float *z, int64_t
     const size_t v = (size_t)s->n_vocab;
     double *pairs[PAIR_FIGURES], figures[STRATEGIES][ROW_FIGURES], sums[4];
     w->z = z;
-    w->best = best_token(s, w);
-    if (w->best < 0) return -1;
-    /* What reads only the logits comes before the weights, whose rows fill the core's cache. */
+    /* What reads only the logits comes before the weights, whose rows fill the core's cache. Every
+     * strategy keeps the best token; nothing is kept of logits with NaN or infinities. */
     const int32_t n =
         host->keep(s->context, &s->strategies[COMBINED], z, w->together, w->together_weights);
-    if (n < 0 || find_by_logits(s, w)) return -1;
+    if (n < 1) return -1;
+    w->best = best_of_kept(z, w->together, n);
+    if (find_by_logits(s, w)) return -1;
     w->sets[COMBINED].prefix.n = n;
     s->reductions->weigh_both(
         w->plain, w->scaled, sums, z, z[w->best], fmin(1.0 / s->asked.temperature, DBL_MAX), v);

@@ -24,7 +24,6 @@ typedef struct kept_set {
 /* Scratch of one row. */
 typedef struct row_work {
     const float *z;
-    float *groups;          /* [n_groups], then the maxima of groups of these */
     double *plain, *scaled; /* [V] e at T = 1 and at the temperature */
     double plain_sum, scaled_sum;
     int32_t *ids; /* [V] */
@@ -44,7 +43,6 @@ typedef struct sampling_state {
     char labels[STRATEGIES][48];
     int corpus;
     int32_t n_vocab;
-    int64_t n_groups; /* of psc_reductions.group_maxima over V */
     const psc_reductions *reductions;
     double least; /* of z - max z that min-p keeps */
     row_work work[BLOCK];
