@@ -1,14 +1,12 @@
 /* Statistics by resampling: the quantities in blocks, each a task of the team.
  *
- * A block has up to 4 tiles of 16 quantities with the same number of present values, as [n][16]
- * without the missing ones. Each draw is a row of weights (counts, or signs), made once per block,
- * and
- *
- *   sums [16] = sum_i weights_i values [i][16],   i ascending, each product and sum rounded */
+ * A block has up to 4 tiles of 8 quantities with the same number of present values, as [n][8] without
+ * the missing ones. Their sums over all draws come from resampling_sums.h. */
 #include "resampling.h"
 
+#include "arena.h"
 #include "normal.h"
-#include "resampling_draws.h"
+#include "resampling_sums.h"
 #include "select_ranks.h"
 
 #include <math.h>
@@ -16,14 +14,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LANES 16
-#define TILES 4
+#define LANES PSC_SUM_LANES
+#define TILES 8
 #define BLOCK (TILES * LANES)
 
 typedef struct scratch { /* of a thread */
     double *values;      /* [TILES][n_examples][LANES] */
-    double *weights;     /* [n_examples] */
-    double *means;       /* [BLOCK][draws] */
+    double *tables;      /* [PSC_SUM_TABLES] */
+    double *sums;        /* [BLOCK][draws] */
+    psc_draw_masks counts, signs;
 } scratch;
 
 typedef struct work {
@@ -40,13 +39,12 @@ typedef struct work {
 /* What the draws say of a block's quantities. */
 typedef struct block {
     const work *work;
-    const scratch *mine;
+    scratch *mine;
     const int64_t *which; /* [n] */
     int32_t n, n_present;
-    bool intervals;                              /* are wanted, and can be */
-    double mean[BLOCK], sum[BLOCK], size[BLOCK]; /* size: sum of |v| */
-    int64_t below[BLOCK], equal[BLOCK];          /* means of draws, beside the quantity's own */
-    int64_t beyond[BLOCK];                       /* sums of sign vectors as far from 0 as its own */
+    bool intervals;                 /* are wanted, and can be */
+    double sum[BLOCK], size[BLOCK]; /* size: sum of |v| */
+    int64_t beyond[BLOCK];          /* sums of sign vectors as far from 0 as its own */
 } block;
 
 /* --- blocks ---------------------------------------------------------------------------------- */
@@ -60,7 +58,7 @@ static double value_at(const block *b, int32_t at, int32_t i) {
 }
 
 /* Lanes without a quantity are 0. */
-static void gather(const block *b) {
+static void gather(block *b) {
     const work *w = b->work;
     for (int32_t tile = 0; tile * LANES < b->n; tile++)
         memset(tile_of(b, tile), 0, (size_t)b->n_present * LANES * sizeof(double));
@@ -75,41 +73,22 @@ static void gather(const block *b) {
     }
 }
 
-static void weigh(double sums[LANES], int32_t n, const double *weights, const double *values) {
-    double sum[LANES] = {0};
-    for (int32_t i = 0; i < n; i++)
-        for (int lane = 0; lane < LANES; lane++)
-            sum[lane] += weights[i] * values[(int64_t)i * LANES + lane];
-    memcpy(sums, sum, sizeof sum);
-}
-
 static void measure(block *b) {
-    double *weights = b->mine->weights;
-    for (int32_t i = 0; i < b->n_present; i++) weights[i] = 1.0;
     for (int32_t tile = 0; tile * LANES < b->n; tile++)
-        weigh(b->sum + tile * LANES, b->n_present, weights, tile_of(b, tile));
-    for (int32_t at = 0; at < b->n; at++) {
-        b->mean[at] = b->sum[at] / b->n_present;
-        b->size[at] = 0.0;
+        psc_sum_all(b->sum + tile * LANES, b->n_present, tile_of(b, tile));
+    for (int32_t at = 0; at < b->n; at++)
         for (int32_t i = 0; i < b->n_present; i++) b->size[at] += fabs(value_at(b, at, i));
-    }
 }
 
-static void bootstrap(block *b) {
-    const int32_t draws = b->work->how->draws, n = b->n_present;
-    double sums[LANES], *weights = b->mine->weights;
-    for (int32_t d = 0; d < draws; d++) {
-        psc_draw_counts(n, weights, b->work->how->seed, d);
-        for (int32_t tile = 0; tile * LANES < b->n; tile++) {
-            weigh(sums, n, weights, tile_of(b, tile));
-            for (int lane = 0; lane < LANES; lane++) {
-                const int32_t at = tile * LANES + lane;
-                const double mean = sums[lane] / n;
-                b->mine->means[(int64_t)at * draws + d] = mean;
-                b->below[at] += mean < b->mean[at];
-                b->equal[at] += mean == b->mean[at];
-            }
-        }
+/* Sums of draws 0..n-1 of a kind. */
+static void draw(const block *b, psc_draw_masks *masks, psc_draw_kind kind, int32_t n) {
+    const psc_resampling *how = b->work->how;
+    scratch *mine = b->mine;
+    for (int32_t first = 0; first < n; first += masks->count) {
+        psc_draw_masks_take(masks, kind, how->seed, b->n_present, first, n);
+        for (int32_t tile = 0; tile * LANES < b->n; tile++)
+            psc_sum_draws(mine->sums + (int64_t)tile * LANES * how->draws, how->draws, masks,
+                tile_of(b, tile), mine->tables);
     }
 }
 
@@ -117,26 +96,16 @@ static void bootstrap(block *b) {
 static void flip_signs(block *b, int64_t *vectors) {
     const int32_t draws = b->work->how->draws, n = b->n_present;
     const bool all = n < 31 && (INT32_C(1) << n) <= draws;
-    double sums[LANES], *weights = b->mine->weights;
     *vectors = all ? INT64_C(1) << (n - 1) : draws;
-    for (int32_t d = 0; d < *vectors; d++) {
-        if (all)
-            for (int32_t i = 0; i < n; i++) weights[i] = d >> i & 1 ? -1.0 : 1.0;
-        else
-            psc_draw_signs(n, weights, b->work->how->seed, d);
-        for (int32_t tile = 0; tile * LANES < b->n; tile++) {
-            weigh(sums, n, weights, tile_of(b, tile));
-            for (int lane = 0; lane < LANES; lane++) {
-                const int32_t at = tile * LANES + lane;
-                const double rounding = n * 0x1p-52 * b->size[at];
-                b->beyond[at] += fabs(sums[lane]) >= fabs(b->sum[at]) - rounding;
-            }
-        }
+    draw(b, &b->mine->signs, all ? PSC_DRAW_ALL_SIGNS : PSC_DRAW_SIGNS, (int32_t)*vectors);
+    for (int32_t at = 0; at < b->n; at++) {
+        const double *sums = b->mine->sums + (int64_t)at * draws;
+        const double least = fabs(b->sum[at]) - n * 0x1p-52 * b->size[at];
+        int64_t beyond = !all; /* the vector of the values themselves */
+        for (int64_t d = 0; d < *vectors; d++) beyond += fabs(sums[d]) >= least;
+        b->beyond[at] = beyond;
     }
-    if (!all) { /* the vector of the values themselves */
-        ++*vectors;
-        for (int32_t at = 0; at < b->n; at++) b->beyond[at]++;
-    }
+    *vectors += !all;
 }
 
 /* --- statistics of one quantity -------------------------------------------------------------- */
@@ -150,18 +119,23 @@ static double place_of(double share, int32_t draws) {
     return share * (draws - 1);
 }
 
-static double quantile(const double *means, int32_t draws, double place) {
+/* Of the means sums / n. */
+static double quantile(const double *sums, int32_t draws, double place, int32_t n) {
     const int32_t rank = (int32_t)place;
     if (isnan(place)) return NAN;
-    if (rank + 1 >= draws) return means[draws - 1];
-    return means[rank] + (place - rank) * (means[rank + 1] - means[rank]);
+    if (rank + 1 >= draws) return sums[draws - 1] / n;
+    const double low = sums[rank] / n, high = sums[rank + 1] / n;
+    return low + (place - rank) * (high - low);
 }
 
 /* The shares of the means below BCa's ends; NaN where it is not defined. */
 static void adjust(
     double shares[2], const block *b, int32_t at, double squares, double cubes, double z) {
-    const double draws = b->work->how->draws;
-    const double below = ((double)b->below[at] + 0.5 * (double)b->equal[at]) / draws;
+    const int32_t draws = b->work->how->draws;
+    const double *sums = b->mine->sums + (int64_t)at * draws;
+    int64_t twice = 0; /* 2 #(m_d < m) + #(m_d = m) */
+    for (int32_t d = 0; d < draws; d++) twice += (sums[d] < b->sum[at]) + (sums[d] <= b->sum[at]);
+    const double below = 0.5 * (double)twice / draws;
     shares[0] = shares[1] = NAN;
     if (squares == 0.0 || below <= 0.0 || below >= 1.0) return;
     const double z0 = psc_normal_quantile(below), a = cubes / (6.0 * squares * sqrt(squares));
@@ -176,7 +150,7 @@ static void find_intervals(const block *b, int32_t at, double squares, double cu
     const psc_resampled *out = b->work->out;
     const int32_t draws = b->work->how->draws;
     const double tail = 0.5 * (1.0 - b->work->how->level);
-    double *means = b->mine->means + (int64_t)at * draws, shares[4] = {tail, 1.0 - tail};
+    double *sums = b->mine->sums + (int64_t)at * draws, shares[4] = {tail, 1.0 - tail};
     int32_t ranks[8], n = 0;
     adjust(shares + 2, b, at, squares, cubes, -psc_normal_quantile(tail));
     for (int i = 0; i < 4; i++) {
@@ -185,27 +159,27 @@ static void find_intervals(const block *b, int32_t at, double squares, double cu
         ranks[n++] = rank;
         if (rank + 1 < draws) ranks[n++] = rank + 1;
     }
-    psc_select_ranks(means, draws, ranks, n);
+    psc_select_ranks(sums, draws, ranks, n);
     double *const ends[] = {out->low_percentile, out->high_percentile, out->low, out->high};
     for (int i = 0; i < 4; i++)
-        put(ends[i], b->which[at], quantile(means, draws, place_of(shares[i], draws)));
+        put(ends[i], b->which[at], quantile(sums, draws, place_of(shares[i], draws), b->n_present));
 }
 
 static void finish(const block *b, int32_t at, int64_t vectors) {
     const psc_resampled *out = b->work->out;
     const int64_t q = b->which[at];
     const int32_t n = b->n_present;
-    const double first = value_at(b, at, 0);
+    const double first = value_at(b, at, 0), mean = b->sum[at] / n;
     double squares = 0.0, cubes = 0.0;
     bool equal = true;
     for (int32_t i = 0; i < n; i++) {
-        const double v = value_at(b, at, i), d = v - b->mean[at];
+        const double v = value_at(b, at, i), d = v - mean;
         squares += d * d;
         cubes += d * d * d;
         equal = equal && v == first;
     }
     put(out->p, q, (double)b->beyond[at] / (double)vectors);
-    put(out->mean, q, equal ? first : b->mean[at]);
+    put(out->mean, q, equal ? first : mean);
     if (n < 2) return;
     put(out->se, q, equal ? 0.0 : sqrt(squares / ((double)n * (n - 1))));
     if (equal) { /* sums of draws would differ by rounding */
@@ -218,7 +192,7 @@ static void finish(const block *b, int32_t at, int64_t vectors) {
 
 /* --- all quantities -------------------------------------------------------------------------- */
 
-static void do_block(const work *w, const scratch *mine, const int64_t *which, int32_t n) {
+static void do_block(const work *w, scratch *mine, const int64_t *which, int32_t n) {
     block b = {.work = w, .mine = mine, .which = which, .n = n, .n_present = w->present[which[0]]};
     int64_t vectors = 0;
     const psc_resampled *out = w->out;
@@ -233,8 +207,8 @@ static void do_block(const work *w, const scratch *mine, const int64_t *which, i
     measure(&b);
     b.intervals =
         b.n_present > 1 && (out->low || out->high || out->low_percentile || out->high_percentile);
-    if (b.intervals) bootstrap(&b);
     if (out->p) flip_signs(&b, &vectors);
+    if (b.intervals) draw(&b, &mine->counts, PSC_DRAW_COUNTS, w->how->draws);
     for (int32_t at = 0; at < n; at++) finish(&b, at, vectors);
 }
 
@@ -277,16 +251,20 @@ static psc_status check(
 
 static bool open_scratch(scratch *s, int32_t n_examples, int32_t draws) {
     s->values = malloc(((size_t)n_examples + 1) * BLOCK * sizeof(double));
-    s->weights = malloc(((size_t)n_examples + 1) * sizeof(double));
-    s->means = malloc((size_t)draws * BLOCK * sizeof(double));
-    return s->values && s->weights && s->means;
+    s->tables = psc_aligned_alloc(PSC_SUM_TABLES * sizeof(double));
+    s->sums = malloc((size_t)draws * BLOCK * sizeof(double));
+    return s->values && s->tables && s->sums &&
+           psc_draw_masks_open(&s->counts, n_examples, draws) &&
+           psc_draw_masks_open(&s->signs, n_examples, draws);
 }
 
 static void close_work(work *w, int n_threads) {
     for (int i = 0; w->scratches && i < n_threads; i++) {
         free(w->scratches[i].values);
-        free(w->scratches[i].weights);
-        free(w->scratches[i].means);
+        psc_aligned_free(w->scratches[i].tables);
+        free(w->scratches[i].sums);
+        psc_draw_masks_close(&w->scratches[i].counts);
+        psc_draw_masks_close(&w->scratches[i].signs);
     }
     free(w->scratches);
     free(w->present);

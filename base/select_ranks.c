@@ -1,24 +1,61 @@
-/* Order statistics: quicksort (Hoare's partition around the median of three) that leaves a part
- * alone when it has none of the ranks. The longer part is the loop's, so that the recursion is
- * shallow. */
+/* Order statistics by Hoare's partition. A long part's pivot comes from a sample of it (Floyd and Rivest,
+ * Expected time bounds for selection, 1975): it splits the largest gap between wanted ranks, near the
+ * end that has fewer values beyond it. So both tails of a long list take two partitions, whose branches
+ * are predictable. A part without a wanted rank is left alone. */
 #include "select_ranks.h"
 
+#include <math.h>
 #include <stdbool.h>
 
-static bool has_rank(int32_t begin, int32_t end, const int32_t *ranks, int32_t n) {
-    for (int32_t i = 0; i < n; i++)
-        if (ranks[i] >= begin && ranks[i] < end) return true;
-    return false;
-}
+enum { SAMPLE = 128, LONG = 8 * SAMPLE };
+
+static void select_between(
+    double *x, int32_t begin, int32_t end, const int32_t *ranks, int32_t n_ranks);
 
 static double median(double a, double b, double c) {
     const double low = a < b ? a : b, high = a < b ? b : a;
     return c < low ? low : c > high ? high : c;
 }
 
-/* Returns `middle`, begin < middle < end: no value before it is above one from it on. */
-static int32_t split(double *x, int32_t begin, int32_t end) {
-    const double pivot = median(x[begin], x[begin + (end - begin) / 2], x[end - 1]);
+/* The lowest wanted rank from `from` on, or end. */
+static int32_t next_rank(int32_t from, int32_t end, const int32_t *ranks, int32_t n) {
+    int32_t next = end;
+    for (int32_t i = 0; i < n; i++)
+        if (ranks[i] >= from && ranks[i] < next) next = ranks[i];
+    return next;
+}
+
+/* Where a part with a wanted rank should be split: two deviations of the sample inside the largest gap,
+ * from a wanted rank. */
+static int32_t place_to_split(int32_t begin, int32_t end, const int32_t *ranks, int32_t n) {
+    const int32_t first = next_rank(begin, end, ranks, n);
+    int32_t low = begin, high = first;
+    for (int32_t rank = first, next; rank < end; rank = next) {
+        next = next_rank(rank + 1, end, ranks, n);
+        if (next - rank > high - low) low = rank, high = next;
+    }
+    const bool at_low = high == end || (low >= first && low - begin < end - high);
+    const double size = end - begin, share = (at_low ? low - begin : high - begin) / size;
+    const double inside = 2.0 * size * sqrt((share * (1.0 - share) + 1.0 / SAMPLE) / SAMPLE);
+    const int32_t half = (high - low) / 2, step = inside < half ? (int32_t)inside : half;
+    return at_low ? low + step : high - step;
+}
+
+static double pivot_of(
+    const double *x, int32_t begin, int32_t end, const int32_t *ranks, int32_t n_ranks) {
+    const int32_t n = end - begin;
+    if (n < LONG) return median(x[begin], x[begin + n / 2], x[end - 1]);
+    double sample[SAMPLE];
+    for (int32_t i = 0; i < SAMPLE; i++) sample[i] = x[begin + (int64_t)i * n / SAMPLE];
+    const int64_t place = place_to_split(begin, end, ranks, n_ranks) - begin;
+    const int32_t rank = (int32_t)(place * (SAMPLE - 1) / n);
+    select_between(sample, 0, SAMPLE, &rank, 1);
+    return sample[rank];
+}
+
+/* Hoare's partition. Returns `middle`, begin < middle < end: no value before it is above one from it
+ * on. */
+static int32_t split(double *x, int32_t begin, int32_t end, double pivot) {
     int32_t i = begin, j = end - 1;
     for (;;) {
         while (x[i] < pivot) i++;
@@ -31,10 +68,11 @@ static int32_t split(double *x, int32_t begin, int32_t end) {
     return i > begin ? i : begin + 1;
 }
 
+/* The longer part is the loop's, so that the recursion is shallow. */
 static void select_between(
     double *x, int32_t begin, int32_t end, const int32_t *ranks, int32_t n_ranks) {
-    while (end - begin > 1 && has_rank(begin, end, ranks, n_ranks)) {
-        const int32_t middle = split(x, begin, end);
+    while (end - begin > 1 && next_rank(begin, end, ranks, n_ranks) < end) {
+        const int32_t middle = split(x, begin, end, pivot_of(x, begin, end, ranks, n_ranks));
         if (middle - begin < end - middle) {
             select_between(x, begin, middle, ranks, n_ranks);
             begin = middle;

@@ -4,6 +4,7 @@
 #include "normal.h"
 #include "resampling.h"
 #include "resampling_draws.h"
+#include "resampling_sums.h"
 #include "select_ranks.h"
 
 #include <criterion/criterion.h>
@@ -207,6 +208,62 @@ static int ascending(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
+/* values [n][PSC_SUM_LANES] without a pattern. */
+static double *lanes_of(int32_t n) {
+    double *values = calloc((size_t)n * PSC_SUM_LANES, sizeof *values);
+    for (int32_t i = 0; i < n * PSC_SUM_LANES; i++) values[i] = noise(i) * (i % 11);
+    return values;
+}
+
+static void check_sums(const double *sums, int64_t draws, psc_draw_kind kind, int32_t n, int32_t d,
+    const double *values) {
+    double weights[300];
+    if (kind == PSC_DRAW_COUNTS) psc_draw_counts(n, weights, 9, d);
+    if (kind == PSC_DRAW_SIGNS) psc_draw_signs(n, weights, 9, d);
+    for (int32_t i = 0; kind == PSC_DRAW_ALL_SIGNS && i < n; i++)
+        weights[i] = d >> i & 1 ? -1.0 : 1.0;
+    for (int lane = 0; lane < PSC_SUM_LANES; lane++) {
+        double want = 0.0, size = 0.0;
+        for (int32_t i = 0; i < n; i++) {
+            want += weights[i] * values[i * PSC_SUM_LANES + lane];
+            size += fabs(weights[i] * values[i * PSC_SUM_LANES + lane]);
+        }
+        cr_assert_float_eq(sums[lane * draws + d], want, n * 0x1p-52 * size + 1e-300,
+            "kind %d, %d examples, draw %d", (int)kind, (int)n, (int)d);
+    }
+}
+
+/* Sums by tables are those of products, for any number of examples; masks of a part of the draws at a
+ * time give the same bits. */
+Test(resampling, sums) {
+    enum { DRAWS = 250 };
+    static double sums[PSC_SUM_LANES * DRAWS], parts[PSC_SUM_LANES * DRAWS];
+    static double tables[PSC_SUM_TABLES];
+    for (int32_t n = 1; n <= 300; n += n < 20 ? 1 : 39)
+        for (psc_draw_kind kind = PSC_DRAW_COUNTS; kind <= PSC_DRAW_ALL_SIGNS; kind++) {
+            if (kind == PSC_DRAW_ALL_SIGNS && n > 30) continue;
+            double *values = lanes_of(n), all[PSC_SUM_LANES];
+            psc_draw_masks masks;
+            cr_assert(psc_draw_masks_open(&masks, n, DRAWS));
+            psc_draw_masks_take(&masks, kind, 9, n, 0, DRAWS);
+            cr_assert_eq(masks.count, DRAWS);
+            psc_sum_draws(sums, DRAWS, &masks, values, tables);
+            for (int32_t d = 0; d < DRAWS; d++) check_sums(sums, DRAWS, kind, n, d, values);
+            masks.bytes /= 9;
+            for (int32_t first = 0; first < DRAWS; first += masks.count) {
+                psc_draw_masks_take(&masks, kind, 9, n, first, DRAWS);
+                cr_assert(masks.count > 0 && masks.count < DRAWS);
+                psc_sum_draws(parts, DRAWS, &masks, values, tables);
+            }
+            cr_assert_arr_eq(sums, parts, sizeof sums);
+            psc_sum_all(all, n, values);
+            for (int lane = 0; kind == PSC_DRAW_ALL_SIGNS && lane < PSC_SUM_LANES; lane++)
+                cr_assert_eq(all[lane], sums[lane * DRAWS], "draw 0 has no sign");
+            psc_draw_masks_close(&masks);
+            free(values);
+        }
+}
+
 /* Every rank of short lists with equal values, and some of long ones. */
 Test(resampling, ranks) {
     double x[257], sorted[257];
@@ -221,6 +278,25 @@ Test(resampling, ranks) {
                 psc_select_ranks(x, n, ranks, 4);
                 for (int i = 0; i < 4; i++) cr_assert_eq(x[ranks[i]], sorted[ranks[i]]);
             }
+}
+
+/* Long lists, whose pivots come from a sample: both tails, one rank, all values equal or sorted. */
+Test(resampling, ranks_of_long_lists) {
+    enum { N = 10000 };
+    static double x[N], sorted[N];
+    static const int32_t wanted[][4] = {{250, 251, 9749, 9750}, {0, 1, 2, 3}, {9999, 9999, 9998, 5},
+        {5000, 5000, 5000, 5000}, {0, 3333, 6666, 9999}};
+    for (int set = 0; set < 5; set++)
+        for (int way = 0; way < 6; way++) {
+            for (int32_t i = 0; i < N; i++)
+                x[i] = way == 0 ? noise(i) : way == 1 ? i : way == 2 ? N - i : i % (way * way - 8);
+            memcpy(sorted, x, sizeof x);
+            qsort(sorted, N, sizeof *sorted, ascending);
+            psc_select_ranks(x, N, wanted[set], 4);
+            for (int i = 0; i < 4; i++) cr_assert_eq(x[wanted[set][i]], sorted[wanted[set][i]]);
+            qsort(x, N, sizeof *x, ascending);
+            cr_assert_arr_eq(x, sorted, sizeof x);
+        }
 }
 
 /* 3,000 quantities of 64 examples, to see its time (PSC_TEST_VERBOSE). */
