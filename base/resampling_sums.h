@@ -42,7 +42,7 @@ typedef struct psc_draw_masks {
 bool psc_draw_masks_open(psc_draw_masks *out, int32_t n_examples, int32_t draws);
 void psc_draw_masks_close(psc_draw_masks *masks);
 /* Makes the draws first.. of a kind over n examples, up to draw `end`, as many as fit. ALL_SIGNS: draw d
- * has the bits of d, n at most 31. */
+ * has the bits of d, below 2^n; n at most 30. */
 void psc_draw_masks_take(psc_draw_masks *masks, psc_draw_kind kind, uint64_t seed, int32_t n,
     int32_t first, int32_t end);
 /* sums [PSC_SUM_LANES][stride], from draw masks->first on. values [n][PSC_SUM_LANES], finite; tables
