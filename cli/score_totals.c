@@ -6,6 +6,8 @@
  *   perplexity = exp(-log_p / n), of whole continuations, where no example has choices */
 #include "score_totals.h"
 
+#include "interventions.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -341,16 +343,18 @@ static const psc_plugin plugin = {
 };
 
 psc_status cli_score_totals_report(psc_session **out, psc_model *model,
-    const psc_session_options *given, const cli_score_totals *totals, bool bos, psc_error *error) {
+    const psc_session_options *given, const cli_score_totals *totals,
+    const cli_arguments *arguments, psc_error *error) {
     psc_session_options options = *given;
     psc_corpus_totals head = PSC_CORPUS_TOTALS_INIT;
     options.accumulate = 1;
     head.documents = totals->all.n;
     head.windows = totals->requests;
     head.tokens = totals->tokens;
-    head.bos = bos;
+    head.bos = cli_has(arguments, "bos");
     reporting.totals = totals;
     psc_status status = psc_session_open(out, model, &options, error);
+    if (!status) status = cli_interventions_add(*out, arguments, error);
     if (!status) status = psc_session_plugin_object(*out, &plugin, NULL, 0, error);
     return status ? status : psc_session_report(*out, &head, error);
 }

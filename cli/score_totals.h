@@ -1,5 +1,5 @@
 /* What score adds up over examples, and the results of it.
- * Private to cli/. Includes psc.h.
+ * Private to cli/. Includes cli.h and psc.h.
  * Threads: main thread only.
  * Ownership: cli_score_totals_free frees the totals; the caller closes the session of results. */
 #ifndef SCORE_TOTALS_H
@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cli.h"
 #include "psc.h"
 
 /* Sums of logs are whole units of 2^-40, so that they do not depend on the order of examples. */
@@ -48,9 +49,11 @@ typedef struct cli_score_totals {
 
 psc_status cli_score_totals_add(
     cli_score_totals *totals, const cli_scored *scored, psc_error *error);
-/* Leaves the section `score` in the results of a new session, *out, opened with options. */
+/* Leaves the sections of the command line's editors, and the section `score`, in the results of a new
+ * session, *out, opened with options. */
 psc_status cli_score_totals_report(psc_session **out, psc_model *model,
-    const psc_session_options *options, const cli_score_totals *totals, bool bos, psc_error *error);
+    const psc_session_options *options, const cli_score_totals *totals,
+    const cli_arguments *arguments, psc_error *error);
 void cli_score_totals_free(cli_score_totals *totals);
 
 #endif

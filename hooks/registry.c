@@ -286,6 +286,25 @@ bool psc_registry_wants_layer(const psc_registry *registry, int32_t layer, bool 
     return false;
 }
 
+psc_status psc_registry_check_shared(const psc_registry *registry, psc_error *error) {
+    for (int32_t p = 0; p < PSC_POINT_COUNT; p++)
+        for (size_t i = 0; i < registry->points[p].n; i++) {
+            const subscription *s = &registry->points[p].items[i];
+            if (!s->subscriber.transient) continue;
+            if (!s->editor)
+                return psc_fail(error, PSC_ERROR_STATE,
+                    "%s observes rows, but a session that scores takes plugins that edit; open "
+                    "another session for it",
+                    s->subscriber.name);
+            if (s->filter.rows == PSC_ROWS_LAST)
+                return psc_fail(error, PSC_ERROR_STATE,
+                    "%s edits last rows only, but continuations share rows; leave out rows=last, or "
+                    "give positions, as rows=2-5",
+                    s->subscriber.name);
+        }
+    return PSC_OK;
+}
+
 bool psc_registry_any_editor(const psc_registry *registry) {
     for (int32_t p = 0; p < PSC_POINT_COUNT; p++)
         if (registry->editors[p] > 0) return true;

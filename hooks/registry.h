@@ -71,6 +71,9 @@ bool psc_registry_wants_layer(const psc_registry *registry, int32_t layer, bool 
 /* The same for editors of PSC_GRADIENT_THROUGH only. */
 bool psc_registry_goes_through(const psc_registry *registry, psc_point point, int32_t layer,
     const psc_row *rows, int32_t n_rows);
+/* Fails with PSC_ERROR_STATE if a plugin observes, or edits last rows only: for runs that compute a row
+ * once for all that share it, in whatever order. */
+psc_status psc_registry_check_shared(const psc_registry *registry, psc_error *error);
 /* True if any editor exists, but those of PSC_GRADIENT_THROUGH. */
 bool psc_registry_any_editor(const psc_registry *registry);
 

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "interventions.h"
 #include "progress.h"
 #include "prompt.h"
 #include "report.h"
@@ -38,6 +39,7 @@ static const cli_option options[] = {
     {"batch", 1, false, "N",
         "continuations per pass; default: 64; results do not\n"
         "depend on it"},
+    CLI_EDIT_OPTIONS,
     CLI_RUN_OPTIONS,
     CLI_OUTPUT_OPTIONS,
     {0},
@@ -196,8 +198,11 @@ static psc_status fit_session(work *w, psc_error *error) {
     if (w->how.n_sequences * each > MOST_CACHE) w->how.n_sequences = (int32_t)(MOST_CACHE / each);
     if (w->how.n_sequences < 1) w->how.n_sequences = 1;
     w->how.capacity = w->capacity;
+    w->how.accumulate =
+        cli_has_intervention(w->arguments); /* so that editors need no source prompt */
     psc_session_close(&w->session);
-    return psc_session_open(&w->session, w->model, &w->how, error);
+    const psc_status status = psc_session_open(&w->session, w->model, &w->how, error);
+    return status ? status : cli_interventions_add(w->session, w->arguments, error);
 }
 
 /* --- results --------------------------------------------------------------------------------- */
@@ -371,8 +376,7 @@ static psc_status work_on(work *w, psc_error *error) {
     status = close_lines(w, status, error);
     psc_session_close(&w->session);
     if (!status)
-        status = cli_score_totals_report(
-            &report, w->model, &w->how, &w->totals, cli_has(arguments, "bos"), error);
+        status = cli_score_totals_report(&report, w->model, &w->how, &w->totals, arguments, error);
     if (!status) status = cli_deliver(psc_session_results(report), arguments, error);
     psc_session_close(&report);
     psc_model_close(&w->model);

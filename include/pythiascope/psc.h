@@ -508,10 +508,12 @@ typedef struct psc_score_options {
  * on neither order, other requests, sequences, chunk, threads nor isa. The session's sequences
  * are empty afterwards, and it has no results. Hooks of psc_session_observe and
  * psc_session_edit see each computed row once; an edit must depend on tokens up to its row
- * alone, and not on the sequence's number.
+ * alone, and not on the sequence's number. So do plugins that edit, such as ablate, in a session that
+ * was opened with accumulate; its report says what they did.
  *
  * PSC_ERROR_INPUT for requests that are too long or have no continuation, and for logits with
- * NaN or infinity; PSC_ERROR_STATE in a callback and in a session with plugins. After a
+ * NaN or infinity; PSC_ERROR_STATE in a callback, and in a session with plugins
+ * that observe, edit last rows only, or do not accumulate. After a
  * failure out is undefined. */
 PSC_API psc_status psc_session_score(psc_score *out, psc_session *session,
     const psc_score_request *requests, int32_t n, const psc_score_options *options,

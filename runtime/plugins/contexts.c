@@ -302,6 +302,8 @@ psc_status psc_contexts_begin(psc_session *session, psc_error *error) {
         if (status == PSC_OK) status = begin_one(context, &inner);
     }
     session->error = outer;
+    if (status == PSC_OK && session->reader)
+        status = psc_registry_check_shared(session->registry, &inner);
     if (status == PSC_OK && for_all) status = psc_target_facts_begin(session, &inner);
     if (status != PSC_OK) {
         if (error) *error = inner;

@@ -276,9 +276,10 @@ static psc_status check(const psc_session *session, const psc_score_request *req
     if (psc_session_busy(session))
         return psc_fail(
             error, PSC_ERROR_STATE, "psc_session_score cannot be called from a callback");
-    if (session->n_contexts > 0)
+    if (session->n_contexts > 0 && !session->options.accumulate)
         return psc_fail(error, PSC_ERROR_STATE,
-            "a session with plugins cannot score; open another session without them");
+            "a session with plugins cannot score; open another session without them, or with editors "
+            "and the option accumulate");
     if (n < 0) return psc_fail(error, PSC_ERROR_INPUT, "the number of requests is %d", (int)n);
     for (int32_t i = 0; i < n && !status; i++) {
         status = check_request(session, &requests[i], i, error);

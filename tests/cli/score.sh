@@ -63,6 +63,15 @@ check 'a limit per file' sh -c "'$program' score '$work/folder' --limit 2 |
     grep -q '^  4 examples in'"
 check 'a pipe' sh -c "cat '$golden' | '$program' score /dev/stdin | grep -q 'accuracy 0.5938'"
 
+# Interventions act on every continuation, with the same bits for every batch.
+check 'an ablation' score ablated --ablate L1H0 --batch 1
+check 'its sentence' grep -q 'sets L1H0 to zero (rows: all)' "$work/ablated.summary"
+check 'other sums' test "$(list sums "$work/ablated.jsonl")" != "$(list sums "$work/first.jsonl")"
+check 'an ablation in batches' score together --ablate L1H0 --batch 30 --threads 2
+check 'the same lines' cmp "$work/ablated.jsonl" "$work/together.jsonl"
+expect 1 'ablate edits last rows only' score "$golden" --ablate L1H0:rows=last
+expect 1 'the vector must come from file=' score "$golden" --steer embed:plus=1,minus=2
+
 # one LINE [OPTIONS...]: the line of --examples
 one() {
     printf '%s\n' "$1" >"$work/one.jsonl"

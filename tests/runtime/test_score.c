@@ -241,6 +241,47 @@ Test(score, sees_edits_and_gives_ties_to_the_lower_id) {
     cr_assert_eq(psc_session_score(&score, session, &one, 1, NULL, &error), PSC_OK);
 }
 
+static void load(const char *plugin, const char *options, int32_t accumulate) {
+    psc_session_options how = PSC_SESSION_OPTIONS_INIT;
+    how.n_sequences = 5;
+    how.chunk = 3;
+    how.capacity = 40;
+    how.accumulate = accumulate;
+    psc_session_close(&session);
+    cr_assert_eq(psc_session_open(&session, model, &how, &error), PSC_OK, "%s", error.message);
+    cr_assert_eq(psc_session_plugin(session, plugin, options, &error), PSC_OK, "%s", error.message);
+}
+
+/* Plugins that edit act on the rows that continuations share; others are refused. */
+Test(score, plugins_that_edit) {
+    static const char *const edits[][2] = {{"ablate", "at=L0H1"}, {"scale", "at=embed,alpha=0.5"},
+        {"knockout", "at=L1H0,keys=1,rows=2-9"}};
+    double expected[LONGEST + 30];
+    draw_requests(40, 3);
+    for (int e = 0; e < 3; e++) {
+        psc_score want[40], plain[40];
+        open_with(3, 0, 1, NULL);
+        for (int32_t i = 0; i < n_requests; i++) plain[i] = brute(&requests[i], expected);
+        load(edits[e][0], edits[e][1], 0);
+        for (int32_t i = 0; i < n_requests; i++) want[i] = brute(&requests[i], expected);
+        load(edits[e][0], edits[e][1], 1);
+        must_score(scores, NULL);
+        int changed = 0;
+        for (int32_t i = 0; i < n_requests; i++) {
+            cr_assert_float_eq(scores[i].sum, want[i].sum, 1e-11, "%s, %d", edits[e][0], (int)i);
+            cr_assert_eq(scores[i].n_greedy, want[i].n_greedy);
+            changed += fabs(want[i].sum - plain[i].sum) > 1e-9;
+        }
+        cr_assert_gt(changed, n_requests / 2);
+    }
+    load("ablate", "at=L0H1,rows=last", 1);
+    REFUSED(psc_session_score(scores, session, requests, n_requests, NULL, &error), PSC_ERROR_STATE,
+        "ablate edits last rows only");
+    load("loss", "", 1);
+    REFUSED(psc_session_score(scores, session, requests, n_requests, NULL, &error), PSC_ERROR_STATE,
+        "loss observes rows");
+}
+
 static int score_inside(const psc_event *event, void *payload) {
     (void)event;
     psc_score score;
