@@ -1,5 +1,5 @@
 /* Statistics of quantities over examples by resampling: intervals of a mean, and a test of it.
- * Private to base/, runtime/ and tests/.
+ * Private to base/, runtime/, bench/ and tests/.
  * Threads: one at a time; the team shares the work. No bit depends on the threads.
  * Ownership: the caller owns all arrays.
  *

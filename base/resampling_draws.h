@@ -1,5 +1,5 @@
 /* The random draws of resampling: functions of a seed, a draw's number and the number of examples.
- * Private to base/ and tests/.
+ * Private to base/, bench/ and tests/.
  * Threads: reentrant.
  * Ownership: none. */
 #ifndef RESAMPLING_DRAWS_H

@@ -1,5 +1,5 @@
 /* Sums of examples' values over draws.
- * Private to base/.
+ * Private to base/ and tests/.
  * Threads: an object belongs to one thread.
  * Ownership: psc_draw_masks_open allocates, psc_draw_masks_close frees; a zeroed object is closed.
  *

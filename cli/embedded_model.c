@@ -5,6 +5,8 @@
 #define _XOPEN_SOURCE 700 /* realpath */
 #include "embedded_model.h"
 
+#include "report.h"
+
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -77,6 +79,20 @@ bool cli_find_embedded_named(char *out, size_t size, const char *model) {
     if (at && used + strlen(at) >= size) return false;
     if (at) memcpy(out + used, at, strlen(at) + 1);
     return true;
+}
+
+static const char *embedded_name(const void *list, int32_t i) {
+    static const char *const names[] = {"books-5m", "books-0.5m", NULL};
+    (void)list;
+    return names[i];
+}
+
+void cli_suggest_embedded(psc_error *error, const char *model) {
+    char hint[PSC_REPORT_SUGGESTION];
+    const size_t used = strlen(error->message);
+    if (access(model, F_OK) == 0) return;
+    psc_report_suggest(hint, model, strcspn(model, "@"), "", embedded_name, NULL);
+    snprintf(error->message + used, sizeof error->message - used, "%s", hint);
 }
 
 psc_status cli_find_english_forms(char *out, size_t size, psc_error *error) {

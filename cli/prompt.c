@@ -47,22 +47,28 @@ static psc_status choose_folder(const char **folder, char *embedded, psc_error *
     return named ? PSC_OK : cli_find_embedded(embedded, 4096, error);
 }
 
-psc_status cli_open_model(psc_model **out, const char *folder, psc_error *error) {
+psc_status cli_open_model(psc_model **out, const char *model, psc_error *error) {
     char embedded[4096];
+    const char *folder = model;
     psc_status status = choose_folder(&folder, embedded, error);
     if (status) return status;
     cli_progress_start("loading the model");
     status = psc_model_open_with(out, folder, cli_cache_options(), error);
     cli_progress_stop();
+    if (status && model) cli_suggest_embedded(error, model);
     if (!status) cli_cache_say(*out);
     cli_time_start();
     return status;
 }
 
-psc_status cli_open_header(psc_model **out, const char *folder, psc_error *error) {
+psc_status cli_open_header(psc_model **out, const char *model, psc_error *error) {
     char embedded[4096];
+    const char *folder = model;
     psc_status status = choose_folder(&folder, embedded, error);
-    return status ? status : psc_model_open_header(out, folder, cli_cache_options(), error);
+    if (status) return status;
+    status = psc_model_open_header(out, folder, cli_cache_options(), error);
+    if (status && model) cli_suggest_embedded(error, model);
+    return status;
 }
 
 /* Reads a whole stream into new memory, without a byte order mark; the stream may be a

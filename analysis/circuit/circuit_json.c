@@ -1,6 +1,7 @@
 /* JSON, a value at a time. An error sets `bad`, which stays; lines are counted for the sentence. */
 #include "circuit_json.h"
 
+#include <locale.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,11 +45,14 @@ int circuit_json_key(circuit_json *json, char *out, size_t size) {
 int circuit_json_number(circuit_json *json, double *out) {
     circuit_json_next(json, 0);
     const size_t n = json->bad ? 0 : strspn(json->at, "+-.0123456789Ee");
-    char *end;
-    if (n == 0 || strchr("+.Ee", *json->at)) return refuse(json);
-    *out = strtod(json->at, &end); /* not hexadecimal, not a word: n is 1 or 2 there */
-    if (end != json->at + n) return refuse(json);
-    json->at = end;
+    char *end, text[64] = "";
+    if (n >= sizeof text || n == 0 || strchr("+.Ee", *json->at)) return refuse(json);
+    memcpy(text, json->at, n);
+    char *point = strchr(text, '.'); /* strtod wants that of the locale */
+    if (point) *point = *localeconv()->decimal_point;
+    *out = strtod(text, &end); /* not hexadecimal, not a word: n is 1 or 2 there */
+    if (end != text + n) return refuse(json);
+    json->at += n;
     return 1;
 }
 

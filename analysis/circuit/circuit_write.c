@@ -168,10 +168,9 @@ static void put_string(psc_growing *t, const char *text) {
 
 /* A token's text as it is shown, without the quotes around it. */
 static void put_token(const circuit_state *s, psc_growing *t, int32_t token) {
-    const char *shown = s->host->token_text(s->context, token);
-    const size_t n = strlen(shown);
-    const int quoted = n >= 2 && shown[0] == '\'' && shown[n - 1] == '\'';
-    put_escaped(t, shown + quoted, quoted ? n - 2 : n);
+    size_t n;
+    const char *text = psc_bare_token(s->context, s->host, token, &n);
+    put_escaped(t, text, n);
 }
 
 /* A token between the quotes of a caption: without quotes and '(p=' of its own. */

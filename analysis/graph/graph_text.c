@@ -52,8 +52,7 @@ void graph_put(psc_growing *t, graph_quoting how, const char *text, size_t n) {
 }
 
 void graph_put_token(psc_growing *t, graph_quoting how, const graph_state *s, int32_t token) {
-    const char *shown = s->host->token_text(s->context, token);
-    const size_t n = strlen(shown);
-    const int quoted = n >= 2 && shown[0] == '\'' && shown[n - 1] == '\'';
-    graph_put(t, how, shown + quoted, quoted ? n - 2 : n);
+    size_t n;
+    const char *text = psc_bare_token(s->context, s->host, token, &n);
+    graph_put(t, how, text, n);
 }

@@ -34,6 +34,14 @@ int psc_edits_refused(psc_context *context, const psc_host *host, const char *wh
     return 0;
 }
 
+const char *psc_bare_token(psc_context *context, const psc_host *host, int32_t token, size_t *n) {
+    const char *shown = host->token_text(context, token);
+    const size_t all = strlen(shown);
+    const int quoted = all >= 2 && shown[0] == '\'' && shown[all - 1] == '\'';
+    *n = quoted ? all - 2 : all;
+    return shown + quoted;
+}
+
 int32_t *psc_token_ids_array(psc_context *context, const psc_host *host, const char *name,
     int32_t n_axes, const char *const *axes) {
     int32_t *ids = host->array(context, name, PSC_I32, n_axes, axes);

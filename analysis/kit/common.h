@@ -105,6 +105,9 @@ const char *psc_figure(
 /* A probability in a list of tokens: "0.991", below 0.001 with one digit: "0.0004". */
 const char *psc_probability(char out[PSC_FIGURE], double p);
 
+/* A token's text as it is shown, without the quotes around it: [*n], valid as host->token_text's. */
+const char *psc_bare_token(psc_context *context, const psc_host *host, int32_t token, size_t *n);
+
 /* A new I32 array over declared axes whose integers are token ids, -1 for none. */
 int32_t *psc_token_ids_array(psc_context *context, const psc_host *host, const char *name,
     int32_t n_axes, const char *const *axes);

@@ -70,7 +70,7 @@ static psc_status check_corpus(const psc_context *context, bool loading, psc_err
     if (loading && context->session->options.overlap && says != PSC_CORPUS_OVERLAPS)
         return psc_fail(error, PSC_ERROR_INPUT,
             "plugin %s does not work with windows that overlap: it would count their tokens twice; "
-            "leave out the stride, or load plugins that allow it, such as loss",
+            "leave out the stride, or the plugin; loss and sae count each token once",
             context->plugin->name);
     if (!loading && says == PSC_CORPUS_NO_RUNS)
         return psc_fail(error, PSC_ERROR_INPUT,
