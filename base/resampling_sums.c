@@ -13,7 +13,7 @@
 #define LANES PSC_SUM_LANES
 #define SPAN PSC_SUM_SPAN
 
-static const size_t MOST_BYTES = (size_t)32 << 20;
+static const size_t MOST_BYTES = (size_t)8 << 20;
 
 static size_t groups_of(int32_t n) {
     return ((size_t)n + 7) / 8;

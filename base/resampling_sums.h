@@ -26,7 +26,7 @@ enum {
 
 typedef enum psc_draw_kind { PSC_DRAW_COUNTS, PSC_DRAW_SIGNS, PSC_DRAW_ALL_SIGNS } psc_draw_kind;
 
-/* The masks of some draws; of all of them where they take at most 32 MB. */
+/* The masks of some draws; of all of them where they take at most 8 MB. */
 typedef struct psc_draw_masks {
     uint64_t seed;
     psc_draw_kind kind;
