@@ -7,7 +7,9 @@
  * on the core or memory slows both. A prefill with timed kernels follows each prefill; the limit's
  * loop runs before every matmul there. The share "over the matmuls" is their operations divided by
  * the threads' time in matmul kernels. The share of the pass is its own time against that limit.
- * The rest of the threads' time is waiting. Operations: two per weight and row of each matmul, four
+ * The rest of the threads' time is waiting. A prefill of several threads also depends on how far
+ * apart their cores are: the round trip of a cache line (round_trip.h) is measured before and after.
+ * Operations: two per weight and row of each matmul, four
  * per element, key and row of attention.
  *
  *      pass MODEL [--only prefill|decode|observe|busy] [...]       --help lists the options
@@ -20,8 +22,10 @@
 #include "options.h"
 #include "pass_kernels.h"
 #include "psc_limits.h"
+#include "round_trip.h"
 #include "session_inside.h"
 
+#include <math.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -117,6 +121,8 @@ static void bench_prefill(bench *b, int n) {
     double peaks[MAX_REPETITIONS], parts[PASS_PARTS] = {0}, waiting = 1.0;
     const psc_pass_work work = work_of(b, n, n);
     const double matmul = work.matmul, attention = work.attention;
+    const bool alone = psc_session_threads(b->session) == 1;
+    double trip = alone ? 0.0 : bench_round_trip();
     time_prefill(b->session, b->tokens, n);
     for (int r = 0; r < b->repetitions; r++) {
         times[r] = time_prefill(b->session, b->tokens, n);
@@ -127,11 +133,12 @@ static void bench_prefill(bench *b, int n) {
         for (int p = 0; p < PASS_PARTS; p++) parts[p] += one.parts[p] / b->repetitions;
     }
     double time = quantile(times, b->repetitions, 0.5);
+    if (!alone) trip = fmax(trip, bench_round_trip());
     if (b->json) {
         print_json(b, "prefill",
-            json_pack("{s:i, s:f, s:f, s:f, s:o, s:o}", "rows", n, "tokens_per_s", n / time,
-                "gflops", (matmul + attention) / time * 1e-9, "peak_gflops",
-                quantile(peaks, b->repetitions, 0.5) * 1e-9, "pass_shares",
+            json_pack("{s:i, s:f, s:f, s:f, s:f, s:o, s:o}", "rows", n, "round_trip_ns", trip,
+                "tokens_per_s", n / time, "gflops", (matmul + attention) / time * 1e-9,
+                "peak_gflops", quantile(peaks, b->repetitions, 0.5) * 1e-9, "pass_shares",
                 bench_json_values(pass, b->repetitions), "matmul_shares",
                 bench_json_values(matmuls, b->repetitions)));
         return;
@@ -147,7 +154,9 @@ static void bench_prefill(bench *b, int n) {
         printf(" %s %.1f %%,", pass_part_names[p], 100.0 * parts[p]);
         waiting -= parts[p];
     }
-    printf(" waiting and other %.1f %%\n", 100.0 * waiting);
+    printf(" waiting and other %.1f %%", 100.0 * waiting);
+    if (!alone) printf("; a line between two cores and back: %.0f ns", trip);
+    printf("\n");
 }
 
 static void bench_decode(bench *b) {
