@@ -55,8 +55,8 @@ static const psc_option_description circuit_options[] = {
         PSC_OPTION_COUNT, offsetof(circuit_state, steps), 1, 10000, NULL},
     {"check", "200", "largest circuits whose edges' attributions are compared with exact effects",
         PSC_OPTION_COUNT, offsetof(circuit_state, check), 0, 100000000, NULL},
-    {"memory", "4096", "most MiB that the plugin takes for writes and gradients", PSC_OPTION_COUNT,
-        offsetof(circuit_state, memory), 1, 1 << 30, NULL},
+    {"memory", "4096", "most MiB that the plugin takes for writes, gradients, sets",
+        PSC_OPTION_COUNT, offsetof(circuit_state, memory), 1, 1 << 30, NULL},
     {"top", "10", "edges listed", PSC_OPTION_COUNT, offsetof(circuit_state, top), 1, 1000, NULL},
     {0},
 };
@@ -169,9 +169,15 @@ static int choose_rows(circuit_state *s) {
            psc_rows_resolve(s->context, s->host, "rows", &last, s->metric != CIRCUIT_KL, &s->rows);
 }
 
+/* Whether no run has patched edges. */
+static int scores_only(const circuit_state *s) {
+    return s->scores >= SCORES_EAP && s->edges == 0 && s->threshold == 0.0 && !*s->path;
+}
+
 static int check_memory(circuit_state *s) {
     const uint64_t bytes = (s->through ? 3 : 2) * circuit_writes_bytes(s, s->n_rows) +
-                           (s->scores >= SCORES_EAP ? circuit_eap_bytes(s) : 0);
+                           (s->scores >= SCORES_EAP ? circuit_eap_bytes(s) : 0) +
+                           (scores_only(s) && !s->what ? 0 : circuit_run_bytes(s));
     const uint64_t mib = (bytes + (1 << 20) - 1) >> 20;
     if (mib <= (uint64_t)s->memory) return 0;
     return s->host->fail(s->context,
@@ -247,11 +253,6 @@ static int align(circuit_state *s) {
     }
     if (s->first_row < s->n_rows) return 0;
     return host->fail(s->context, "the source prompt is the prompt; give another one");
-}
-
-/* Whether no run has patched edges. */
-static int scores_only(const circuit_state *s) {
-    return s->scores >= SCORES_EAP && s->edges == 0 && s->threshold == 0.0 && !*s->path;
 }
 
 static int begin_run(circuit_state *s) {

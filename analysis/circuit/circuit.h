@@ -150,6 +150,8 @@ int circuit_make_constant(circuit_state *s);
 /* --- circuit_runs.c --- */
 /* The metric of the logits of the target's row. */
 double circuit_value(const circuit_state *s, const float *z, double lse);
+/* Bytes of the edges of the runs of a call of the host, and of lists of all edges. */
+uint64_t circuit_run_bytes(const circuit_state *s);
 /* Marks the patched edges of set `index`; patched [edges] is zeroed. */
 typedef void (*circuit_set_fn)(const void *payload, int64_t index, uint8_t *patched);
 /* values [n]: the metric of runs whose patched edges `make` marks. */

@@ -49,10 +49,19 @@ static int on_logits(int32_t variant, const psc_event *logits, void *payload) {
     return s->host->cancelled(s->context);
 }
 
-static int make_room(circuit_state *s) {
+static int32_t runs_of_a_call(const circuit_state *s) {
     const int64_t group = SETS_BYTES / s->n_edges;
+    return (int32_t)(group < 1 ? 1 : group > MOST_RUNS ? MOST_RUNS : group);
+}
+
+uint64_t circuit_run_bytes(const circuit_state *s) {
+    const uint64_t lists = sizeof(double) + 2 * sizeof(circuit_scored) + 1;
+    return (uint64_t)s->n_edges * ((uint64_t)runs_of_a_call(s) + lists);
+}
+
+static int make_room(circuit_state *s) {
     if (s->sets) return 0;
-    s->group = (int32_t)(group < 1 ? 1 : group > MOST_RUNS ? MOST_RUNS : group);
+    s->group = runs_of_a_call(s);
     s->sets = s->host->run_alloc(s->context, (uint64_t)(s->group * s->n_edges));
     s->set_edges = s->host->run_alloc(s->context, (uint64_t)s->group * sizeof *s->set_edges);
     s->variants = s->host->run_alloc(s->context, (uint64_t)s->group * sizeof *s->variants);

@@ -270,7 +270,8 @@ PSC_API uint64_t psc_session_capture_bytes(
 
 /* The bytes that the gradient of a run of one new sequence of n_rows rows takes
  * beside its captures, with a metric that reads n_logits of them; recompute as in
- * psc_metric. 0 without memory. */
+ * psc_metric. It has what the hooks that are there ask for; a run with captures or plugins that ask
+ * for gradients of whole scores or logits takes more. 0 without memory. */
 PSC_API uint64_t psc_session_gradient_bytes(
     psc_session *session, int32_t n_rows, int32_t n_logits, int32_t recompute);
 

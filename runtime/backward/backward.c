@@ -348,11 +348,15 @@ void psc_backward_pull_live(
 
 /* --- the pass -------------------------------------------------------------------------------- */
 
+int32_t psc_backward_logit_rows(bool edited) {
+    return edited ? EDITED_LOGIT_ROWS : LOGIT_ROWS;
+}
+
 /* Shows the logits' gradient, of which rows outside the metric are 0. If an editor may change it, also
  * pulls it back, all rows of it. */
 static psc_status show_logits(psc_backward *b, bool edited) {
     const psc_packed *w = &b->with.model->unembed;
-    const int32_t most = edited ? EDITED_LOGIT_ROWS : LOGIT_ROWS;
+    const int32_t most = psc_backward_logit_rows(edited);
     float *tile = psc_forward_grow(&b->whole, (size_t)most * b->ld_v, b->error);
     if (!tile) return PSC_ERROR_MEMORY;
     psc_status status = PSC_OK;

@@ -44,6 +44,11 @@ double psc_backward_bytes(
 /* Bytes beside those, for these rows: what editors leave of LayerNorms' scales, scores and patterns. */
 double psc_backward_edit_bytes(const psc_backward *backward, const psc_row *rows, int32_t n_rows);
 
+/* Bytes beside both, for tensors that the pass completes only because a subscription or a copy
+ * (nullable) selects them in these rows: whole scores, the logits' gradient, a head's own writes. */
+double psc_backward_show_bytes(const psc_backward *backward, const psc_destinations *copies,
+    const psc_row *rows, int32_t n_rows);
+
 /* Before the forward pass, when all its editors are known: memory for it, and destinations for what the pass reads. rows [n_rows] are
  * the whole run's; logit_rows [n_logits] ascend. Both are borrowed until psc_backward_run returns.
  * recompute: q and the MLP's pre-activations are computed again from the residual, with the same bits

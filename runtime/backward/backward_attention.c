@@ -58,6 +58,10 @@ static size_t up(size_t n) {
     return (n + PSC_LANES - 1) / PSC_LANES * PSC_LANES;
 }
 
+size_t psc_backward_ld_keys(size_t n_keys) {
+    return up(n_keys) + PSC_LANES;
+}
+
 size_t psc_backward_scratch(const psc_backward *b, size_t n_keys) {
     const size_t keys = up(n_keys), wide = up(b->d_head), ld = keys + PSC_LANES;
     const size_t floats = keys * (b->d_head + 2 * wide + LD_TURNED) + 2 * BLOCK * ld + BLOCK * wide;
@@ -305,7 +309,7 @@ static psc_status watched(attention_job *job, int64_t tasks) {
     const bool edited = psc_backward_edits(job->b, PSC_HOOK_ATTN_SCORES);
     const int steps[] = {STEP_PATTERN, edited ? STEP_SCORES : STEP_SCORES | STEP_SUMS};
     psc_backward *b = job->b;
-    job->ld_keys = up((size_t)b->most_keys) + PSC_LANES;
+    job->ld_keys = psc_backward_ld_keys((size_t)b->most_keys);
     const size_t row = b->heads * job->ld_keys;
     job->shared = psc_forward_grow(&b->scores, (size_t)b->n_rows * row, b->error);
     if (!job->shared) return PSC_ERROR_MEMORY;

@@ -98,6 +98,9 @@ bool psc_backward_is_sparse(const psc_backward *b);
 /* From *slot on, the next rows of the metric that follow each other: first..first+n-1; 0 at the end. */
 size_t psc_backward_stretch(const psc_backward *b, int32_t *slot, size_t *first);
 
+/* The rows of the logits' gradient that are shown at a time. */
+int32_t psc_backward_logit_rows(bool edited);
+
 /* --- backward_edits.c --- */
 
 /* Memory and destinations for what editors of this run leave. */
@@ -129,6 +132,8 @@ psc_status psc_backward_norm(psc_backward *b, float *y, const psc_backward_site 
 
 /* dz -> dq and dk after rotary, and dv; shows pattern and scores. */
 psc_status psc_backward_attention(psc_backward *b);
+/* Floats from a head to the next in scores or patterns of a whole layer, which n_keys keys have. */
+size_t psc_backward_ld_keys(size_t n_keys);
 /* Floats of a thread's scratch for rows with up to n_keys keys. */
 size_t psc_backward_scratch(const psc_backward *b, size_t n_keys);
 

@@ -22,6 +22,16 @@ static size_t position_floats(const psc_kv_cache *c) {
     return (size_t)c->n_layers * (size_t)c->n_heads * ((size_t)c->d_head + c->wide);
 }
 
+double psc_kv_cache_bytes(
+    int32_t n_sequences, int32_t n_layers, int32_t n_heads, int32_t d_head, int32_t capacity) {
+    const psc_kv_cache one = {.n_layers = n_layers,
+        .n_heads = n_heads,
+        .d_head = d_head,
+        .wide = round_up((size_t)d_head)};
+    return (double)n_sequences * (double)round_up((size_t)capacity) *
+           (double)position_floats(&one) * sizeof(float);
+}
+
 psc_status psc_kv_cache_open(psc_kv_cache **out, int32_t n_sequences, int32_t n_layers,
     int32_t n_heads, int32_t d_head, int32_t capacity, int32_t shared, psc_error *error) {
     *out = NULL;

@@ -29,6 +29,9 @@ typedef struct psc_kv_cache {
     int32_t *lengths;   /* [n_sequences] tokens in each */
 } psc_kv_cache;
 
+/* Bytes of the keys and values of n_sequences of `capacity` positions. */
+double psc_kv_cache_bytes(
+    int32_t n_sequences, int32_t n_layers, int32_t n_heads, int32_t d_head, int32_t capacity);
 /* shared: positions that all sequences have together, each a multiple of 16; 0: capacity for each. */
 psc_status psc_kv_cache_open(psc_kv_cache **out, int32_t n_sequences, int32_t n_layers,
     int32_t n_heads, int32_t d_head, int32_t capacity, int32_t shared, psc_error *error);

@@ -36,6 +36,37 @@ static int32_t longest_sequence(const psc_session *s, int32_t *n_keys) {
     return longest;
 }
 
+/* Bytes of what passes over n sequences of `longest` rows need beside the backward pass's own. */
+static double bytes_of(const psc_context *context, int32_t n, int32_t longest) {
+    const psc_session *s = context->session;
+    const psc_model_info *info = &s->model->info;
+    return psc_kv_cache_bytes(
+               n, info->n_layers, info->n_heads, info->d_head, context->gradients->n_keys) +
+           (double)n * longest * (double)psc_forward_row_bytes(&s->model->config);
+}
+
+/* As many sequences of `longest` rows as the cap leaves room for, at most n. */
+static psc_status choose_room(psc_context *context, int32_t n, int32_t longest, psc_error *error) {
+    psc_session *s = context->session;
+    psc_gradients *g = context->gradients;
+    const psc_backward_parts parts = {
+        s->model, &s->rotary, s->kernels, s->team, NULL, g->registry, NULL, NULL};
+    psc_backward *counted;
+    psc_status status = psc_backward_open(&counted, &parts, error);
+    for (; status == PSC_OK; n /= 2) {
+        g->n_sequences = n;
+        g->most_rows = n * longest;
+        g->around = bytes_of(context, n, longest);
+        const double bytes =
+            g->around + psc_backward_bytes(counted, n * longest, n, g->n_keys, false);
+        status = psc_gradient_count(context, &g->counted, bytes, n * longest, n > 1 ? NULL : error);
+        if (status == PSC_OK || n == 1) break;
+        status = PSC_OK;
+    }
+    psc_backward_close(&counted);
+    return status;
+}
+
 static psc_status open_passes(psc_context *context, psc_error *error) {
     psc_session *s = context->session;
     psc_gradients *g = context->gradients;
@@ -62,17 +93,8 @@ static psc_status open_buffers(psc_context *context, psc_error *error) {
     const int32_t longest = longest_sequence(context->session, &g->n_keys);
     int32_t n = ROWS_TOGETHER / longest;
     n = n < 1 ? 1 : n > PSC_GRADIENT_SLOTS ? PSC_GRADIENT_SLOTS : n;
-    g->n_sequences = n;
-    g->most_rows = n * longest;
-    psc_status status = open_passes(context, error);
-    for (; status == PSC_OK; n /= 2) {
-        const double bytes = psc_backward_bytes(g->backward, n * longest, n, g->n_keys, false);
-        g->n_sequences = n;
-        if (psc_gradient_count(context, &g->counted, bytes, n * longest, n > 1 ? NULL : error) ==
-            PSC_OK)
-            break;
-        if (n == 1) return PSC_ERROR_MEMORY;
-    }
+    psc_status status = choose_room(context, n, longest, error);
+    if (status == PSC_OK) status = open_passes(context, error);
     if (status != PSC_OK) return status;
     g->rows = malloc((size_t)g->most_rows * sizeof *g->rows);
     g->wanted = calloc((size_t)g->most_rows, sizeof *g->wanted);
@@ -135,16 +157,18 @@ static psc_status run_forward(
     psc_gradient_metric_place(&g->parts);
     psc_status status = psc_destinations_clear(&g->kept, batch->n_layers, error);
     if (status == PSC_OK) status = psc_variant_subscribe(g->editors, context, batch, false, error);
+    if (status == PSC_OK) status = psc_variant_subscribe(g->registry, context, batch, true, error);
+    if (status == PSC_OK) status = psc_gradient_subscribe_points(context, error);
     const double bytes =
+        g->around +
         psc_backward_bytes(g->backward, batch->n_rows, g->parts.n_rows, g->n_keys, false) +
-        psc_backward_edit_bytes(g->backward, g->rows, batch->n_rows);
+        psc_backward_edit_bytes(g->backward, g->rows, batch->n_rows) +
+        psc_backward_show_bytes(g->backward, NULL, g->rows, batch->n_rows);
     if (status == PSC_OK)
         status = psc_gradient_count(context, &g->counted, bytes, batch->n_rows, error);
     if (status == PSC_OK)
         status = psc_backward_begin(g->backward, &g->kept, g->rows, batch->n_rows, g->parts.rows,
             g->parts.n_rows, false, error);
-    if (status == PSC_OK) status = psc_variant_subscribe(g->registry, context, batch, true, error);
-    if (status == PSC_OK) status = psc_gradient_subscribe_points(context, error);
     if (status == PSC_OK) status = subscribe_values(context, error);
     const psc_pass pass = {.sink = {.wanted = g->wanted}, .copies = &g->kept};
     if (status == PSC_OK)

@@ -52,6 +52,7 @@ struct psc_gradients {
     float *own_logits; /* [n_own, V], since a pass overwrites its own */
     bool saved;        /* they are there */
     int32_t n_own;
+    uint64_t shown; /* of bytes, for what its passes show */
 
     /* variants with changes; null until needed */
     psc_registry *editors;
@@ -63,6 +64,7 @@ struct psc_gradients {
     psc_row *rows; /* [most_rows] of a batch */
     bool *wanted;  /* [most_rows] all false: the passes read the logits */
     int32_t most_rows, n_sequences, n_keys;
+    double around;    /* bytes of their cache and forward pass */
     uint64_t counted; /* of bytes, for them */
 };
 

@@ -220,8 +220,12 @@ static int of_the_run(psc_context *context, int32_t number) {
     g->slots[0].n_parts = g->parts.n;
     psc_error error = {PSC_OK, ""};
     psc_registry_end_run(g->registry);
-    if (psc_gradient_subscribe_points(context, &error) != PSC_OK)
-        return psc_host_pass(context, &error);
+    psc_status status = psc_gradient_subscribe_points(context, &error);
+    const psc_session *s = context->session;
+    if (status == PSC_OK)
+        status = psc_gradient_count(context, &g->shown,
+            psc_backward_show_bytes(g->own, NULL, s->rows, s->n_rows), s->n_rows, &error);
+    if (status != PSC_OK) return psc_host_pass(context, &error);
     restore_logits(context, !g->saved);
     g->saved = true;
     return psc_gradient_back(context, g->own);

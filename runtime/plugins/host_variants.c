@@ -57,11 +57,13 @@ struct psc_variants {
     float *changed;              /* [most_rows, N] and their residual */
     bool all_logits;
     psc_edge_buffers edges;
+    uint64_t bytes; /* of all this, counted as retained */
 };
 
 void psc_host_drop_variants(psc_context *context) {
     psc_variants *v = context->variants;
     if (!v) return;
+    context->session->retained_bytes -= v->bytes;
     psc_forward_close(&v->forward);
     psc_registry_close(&v->registry);
     psc_kv_cache_close(&v->cache);
@@ -126,15 +128,44 @@ static int32_t longest_sequence(const psc_session *s, int32_t *last_position) {
     return longest;
 }
 
-/* The number of slots in a cache of `capacity` positions. */
-static int32_t count_slots(const psc_model_info *info, int32_t capacity, int32_t n_variants) {
-    uint64_t lanes = 16, wide = ((uint64_t)info->d_head + lanes - 1) / lanes * lanes;
-    uint64_t bytes = (uint64_t)info->n_layers * (uint64_t)info->n_heads *
-                     ((uint64_t)capacity + lanes) * ((uint64_t)info->d_head + wide) * sizeof(float);
-    uint64_t n = CACHE_BYTES / bytes;
-    if (n > MOST_SLOTS) n = MOST_SLOTS;
-    if (n > (uint64_t)n_variants) n = (uint64_t)n_variants;
-    return n < 1 ? 1 : (int32_t)n;
+/* Bytes of the cache of n slots with `capacity` positions. */
+static double cache_bytes(const psc_model_info *info, int32_t n, int32_t capacity) {
+    return psc_kv_cache_bytes(n, info->n_layers, info->n_heads, info->d_head, capacity);
+}
+
+static double room_of(const psc_session *s) {
+    const uint64_t cap = s->options.retained_cap, used = s->retained_bytes;
+    return cap > used ? (double)(cap - used) : 0.0;
+}
+
+/* Counts bytes as retained; a failure beyond the cap. */
+static psc_status count(psc_context *context, double bytes, psc_error *error) {
+    psc_session *s = context->session;
+    if (bytes > room_of(s))
+        return psc_fail(error, PSC_ERROR_MEMORY,
+            "variants of %d rows need %.0f bytes; the cap (retained_cap) leaves %.0f; run fewer "
+            "tokens or raise it",
+            (int)s->n_rows, bytes, room_of(s));
+    s->retained_bytes += (uint64_t)bytes;
+    context->variants->bytes += (uint64_t)bytes;
+    return PSC_OK;
+}
+
+/* Chooses the slots of a cache of `capacity` positions, of which at least one counts, and counts all
+ * buffers. */
+static psc_status count_buffers(
+    psc_context *context, int32_t capacity, int32_t n_variants, psc_error *error) {
+    psc_variants *v = context->variants;
+    const psc_session *s = context->session;
+    const psc_model_info *info = &s->model->info;
+    const double wide = (double)info->d_model * sizeof(float) * (v->kept_z >= 0 ? 4 : 2);
+    const double rows = v->most_rows * (wide + (double)psc_forward_row_bytes(&s->model->config));
+    int32_t n = n_variants < MOST_SLOTS ? n_variants : MOST_SLOTS;
+    while (n > 1 && (cache_bytes(info, n, capacity) > CACHE_BYTES ||
+                        rows + cache_bytes(info, n, capacity) > room_of(s)))
+        n--;
+    v->n_slots = n;
+    return count(context, rows + cache_bytes(info, n, capacity), error);
 }
 
 static psc_status open_buffers(psc_context *context, int32_t n_variants, psc_error *error) {
@@ -143,8 +174,9 @@ static psc_status open_buffers(psc_context *context, int32_t n_variants, psc_err
     const psc_model_info *info = &s->model->info;
     if (v->forward) return PSC_OK;
     int32_t last_position, longest = longest_sequence(s, &last_position);
-    v->n_slots = count_slots(info, last_position + 1, n_variants);
     v->most_rows = longest > ROWS_TOGETHER ? longest : ROWS_TOGETHER;
+    if (count_buffers(context, last_position + 1, n_variants, error) != PSC_OK)
+        return PSC_ERROR_MEMORY;
     size_t rows = (size_t)v->most_rows;
     v->rows = malloc(rows * sizeof *v->rows);
     v->shown = malloc(rows * sizeof *v->shown);
@@ -177,10 +209,12 @@ static psc_status open_buffers(psc_context *context, int32_t n_variants, psc_err
 static psc_status open_logits(psc_context *context, bool all, psc_error *error) {
     psc_variants *v = context->variants;
     if (v->logits && (v->all_logits || !all)) return PSC_OK;
-    size_t rows = (size_t)(all ? v->most_rows : ROWS_TOGETHER);
+    const size_t rows = (size_t)(all ? v->most_rows : ROWS_TOGETHER);
+    const size_t row = (size_t)context->session->model->info.d_vocab * sizeof(float);
+    const size_t before = v->logits ? ROWS_TOGETHER * row : 0;
+    if (count(context, (double)(rows * row - before), error) != PSC_OK) return PSC_ERROR_MEMORY;
     psc_aligned_free(v->logits);
-    v->logits = psc_aligned_alloc(
-        (uint64_t)rows * (uint64_t)context->session->model->info.d_vocab * sizeof(float));
+    v->logits = psc_aligned_alloc(rows * row);
     v->all_logits = all;
     if (v->logits) return PSC_OK;
     return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the logits of variants");
@@ -418,6 +452,18 @@ static void list_panels(psc_variants *v, const psc_variant_batch *batch, int32_t
     *n = count;
 }
 
+/* Counts what the buffers of edges grow by. */
+static psc_status fill_edges(
+    psc_context *context, const psc_variant_batch *batch, psc_edge_pass *out, psc_error *error) {
+    psc_variants *v = context->variants;
+    const uint64_t before = v->edges.bytes;
+    const psc_status status =
+        psc_edge_buffers_fill(&v->edges, context->session, batch, v->most_rows, out, error);
+    context->session->retained_bytes += v->edges.bytes - before;
+    v->bytes += v->edges.bytes - before;
+    return status;
+}
+
 static psc_status run_batch(
     psc_context *context, const psc_variant_batch *batch, psc_error *error) {
     psc_variants *v = context->variants;
@@ -435,9 +481,7 @@ static psc_status run_batch(
         .edges = batch->edges ? &edges : NULL};
     list_panels(v, batch, &pass.sink.n_panels);
     if (pass.sink.n_panels > 0) pass.sink.panels = v->panels;
-    if (status == PSC_OK && batch->edges)
-        status =
-            psc_edge_buffers_fill(&v->edges, context->session, batch, v->most_rows, &edges, error);
+    if (status == PSC_OK && batch->edges) status = fill_edges(context, batch, &edges, error);
     if (status == PSC_OK) status = psc_variant_subscribe(v->registry, context, batch, false, error);
     if (status == PSC_OK) status = run_first_layer(context, batch, &pass, error);
     if (status == PSC_OK) status = begin_at_z(context, batch, &pass);

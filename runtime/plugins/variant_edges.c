@@ -120,7 +120,7 @@ static psc_status open_memory(
     const uint64_t differences = (uint64_t)batch->n_rows * row_bytes(s);
     const uint64_t receivers = (uint64_t)batch->n_slots * receivers_of(&shape);
     const uint64_t bytes = inputs + differences + receivers * (set_bytes(&shape) + 1);
-    const uint64_t cap = s->options.retained_cap, used = s->retained_bytes;
+    const uint64_t cap = s->options.retained_cap, used = s->retained_bytes - b->bytes;
     if (b->bytes < bytes) {
         if (used > cap || bytes > cap - used)
             return psc_fail(error, PSC_ERROR_MEMORY,

@@ -53,8 +53,13 @@ uint64_t psc_session_gradient_bytes(
     if (n_rows < 1 || n_logits < 0 || open_gradient(session, NULL) != PSC_OK) return 0;
     if (n_rows > most) n_rows = most;
     if (n_logits > n_rows) n_logits = n_rows;
-    return (uint64_t)psc_backward_bytes(
-        session->gradient->backward, n_rows, n_logits, n_rows, recompute != 0);
+    double bytes =
+        psc_backward_bytes(session->gradient->backward, n_rows, n_logits, n_rows, recompute != 0);
+    psc_row *rows = calloc((size_t)n_rows, sizeof *rows);
+    for (int32_t r = 0; rows && r < n_rows; r++) rows[r].index = rows[r].position = r;
+    if (rows) bytes += psc_backward_show_bytes(session->gradient->backward, NULL, rows, n_rows);
+    free(rows);
+    return (uint64_t)bytes;
 }
 
 /* --- the metric ------------------------------------------------------------------------------ */
@@ -146,7 +151,9 @@ static psc_status decide(bool *recompute, const psc_session *s, psc_error *error
         if (s->rows[r].position >= n_keys) n_keys = s->rows[r].position + 1;
     *recompute = recomputes(s->run_options->metric);
     if (*recompute && check_recomputed(s, error) != PSC_OK) return error->status;
-    const double edits = psc_backward_edit_bytes(g->backward, s->rows, s->n_rows);
+    const double edits =
+        psc_backward_edit_bytes(g->backward, s->rows, s->n_rows) +
+        psc_backward_show_bytes(g->backward, &s->gradient_copies, s->rows, s->n_rows);
     double bytes =
         edits + psc_backward_bytes(g->backward, s->n_rows, g->n_logits, n_keys, *recompute);
     if (bytes > left && !*recompute && check_recomputed(s, NULL) == PSC_OK) {

@@ -335,7 +335,8 @@ Test(variant_edges, beyond_the_cap) {
     open_session("parallel_f32", 4, 2);
     psc_session_close(&session);
     psc_session_options options = PSC_SESSION_OPTIONS_INIT;
-    options.retained_cap = 40000;
+    options.retained_cap =
+        620000 + 1024 * (uint64_t)psc_model_get_info(model)->d_vocab; /* without edges they fit */
     options.threads = 1;
     cr_assert_eq(psc_session_open(&session, model, &options, &error), PSC_OK, "%s", error.message);
     info = *psc_model_get_info(model);

@@ -1,0 +1,183 @@
+/* The memory that is foretold beside the peak that the system measures (VmHWM): of a gradient, of
+ * one whose hooks ask for whole tensors, and of the plugin circuit. */
+#include "golden.h"
+#include "psc_metric.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__SANITIZE_ADDRESS__) || !defined(__linux__)
+#define MEASURES 0
+#else
+#define MEASURES 1
+#endif
+
+enum { ROWS = 500, SLACK = 4 << 20 };
+
+static psc_model *model;
+static psc_session *session;
+static psc_error error;
+static psc_token tokens[ROWS];
+
+/* A number of /proc/self/status, in bytes. */
+static double status_of(const char *name) {
+    char line[200];
+    double kib = -1;
+    FILE *f = fopen("/proc/self/status", "r");
+    cr_assert(f);
+    while (fgets(line, sizeof line, f))
+        if (strncmp(line, name, strlen(name)) == 0) kib = strtod(line + strlen(name), NULL);
+    fclose(f);
+    return kib * 1024;
+}
+
+/* The peak is the present size from here on. Returns that, or -1 where the system does not allow it. */
+static double begin_peak(void) {
+    FILE *f = fopen("/proc/self/clear_refs", "w");
+    if (!f) return -1;
+    const int written = fputs("5", f);
+    return fclose(f) == 0 && written >= 0 ? status_of("VmRSS:") : -1;
+}
+
+/* A session that has run once, so that its own memory has its pages. */
+static void open_session(void) {
+    psc_session_options options = PSC_SESSION_OPTIONS_INIT;
+    options.threads = 1;
+    options.capacity = ROWS;
+    cr_assert_eq(psc_session_open(&session, model, &options, &error), PSC_OK, "%s", error.message);
+}
+
+static psc_status run(const psc_metric *metric, int32_t phase) {
+    const psc_input input = {0, ROWS, tokens};
+    psc_run_options options = PSC_RUN_OPTIONS_INIT;
+    options.metric = metric;
+    options.phase = phase;
+    psc_session_truncate(session, 0, 0);
+    return psc_session_run(session, &input, 1, &options, &error);
+}
+
+static void set_up(void) {
+    const char *path = golden_embedded();
+    if (!MEASURES || !path || begin_peak() < 0) cr_skip_test("needs /proc and the embedded model");
+    model = must_model(path);
+    for (int32_t i = 0; i < ROWS; i++) tokens[i].id = 300 + i * 7 % 1000;
+    open_session();
+    cr_assert_eq(run(NULL, PSC_PHASE_ONLY), PSC_OK, "%s", error.message);
+}
+
+static void tear_down(void) {
+    psc_session_close(&session);
+    psc_model_close(&model);
+}
+
+static int see(const psc_event *event, void *payload) {
+    (void)event;
+    ++*(int *)payload;
+    return 0;
+}
+
+/* A run with the gradient at a point takes what was foretold, give or take SLACK: large blocks have
+ * pages of 2 MiB. */
+static void check(psc_point point, int edits) {
+    int seen = 0;
+    psc_filter filter = PSC_FILTER_INIT;
+    psc_metric_term term = PSC_METRIC_TERM_INIT;
+    psc_metric metric = PSC_METRIC_INIT;
+    filter.gradient = 1;
+    term.row = ROWS - 1;
+    term.token = 5;
+    metric.terms = &term;
+    metric.n_terms = 1;
+    const psc_status status =
+        edits ? psc_session_edit(session, point, &filter, see, &seen, &error)
+              : psc_session_observe(session, point, &filter, see, &seen, &error);
+    cr_assert_eq(status, PSC_OK, "%s", error.message);
+    const double foretold = (double)psc_session_gradient_bytes(session, ROWS, 1, 0);
+    const double before = begin_peak();
+    cr_assert_eq(run(&metric, PSC_PHASE_ONLY), PSC_OK, "%s", error.message);
+    const double peak = status_of("VmHWM:") - before;
+    cr_assert_gt(seen, 0);
+    cr_assert_leq(peak, foretold + SLACK, "point %d: %.0f of %.0f", point, peak, foretold);
+    cr_assert_geq(peak, 0.7 * foretold - SLACK, "point %d: %.0f of %.0f", point, peak, foretold);
+}
+
+Test(gradient_memory, embedding) {
+    set_up();
+    check(PSC_HOOK_EMBED, 0);
+    tear_down();
+}
+
+Test(gradient_memory, whole_patterns) {
+    set_up();
+    const uint64_t without = psc_session_gradient_bytes(session, ROWS, 1, 0);
+    check(PSC_HOOK_PATTERN, 0);
+    const psc_model_info *info = psc_model_get_info(model);
+    cr_assert_geq(psc_session_gradient_bytes(session, ROWS, 1, 0),
+        without + (uint64_t)info->n_heads * ROWS * ROWS * sizeof(float));
+    tear_down();
+}
+
+Test(gradient_memory, edited_writes) {
+    const psc_point points[] = {PSC_HOOK_RESULT, PSC_HOOK_MLP_OUT, PSC_HOOK_LOGITS};
+    for (size_t i = 0; i < sizeof points / sizeof *points; i++) {
+        set_up();
+        check(points[i], 1);
+        tear_down();
+    }
+}
+
+/* A cap below what is foretold refuses the run before its first row. */
+Test(gradient_memory, whole_tensors_are_capped) {
+    set_up();
+    int seen = 0;
+    psc_metric_term term = PSC_METRIC_TERM_INIT;
+    psc_metric metric = PSC_METRIC_INIT;
+    psc_filter filter = PSC_FILTER_INIT;
+    psc_session_options options = PSC_SESSION_OPTIONS_INIT;
+    options.threads = 1;
+    options.capacity = ROWS;
+    options.retained_cap = psc_session_gradient_bytes(session, ROWS, 1, 1) + SLACK;
+    filter.gradient = 1;
+    term.token = 5;
+    metric.terms = &term;
+    metric.n_terms = 1;
+    psc_session_close(&session);
+    cr_assert_eq(psc_session_open(&session, model, &options, &error), PSC_OK);
+    cr_assert_eq(run(&metric, PSC_PHASE_ONLY), PSC_OK, "%s", error.message);
+    cr_assert_eq(
+        psc_session_observe(session, PSC_HOOK_ATTN_SCORES, &filter, see, &seen, &error), PSC_OK);
+    cr_assert_eq(run(&metric, PSC_PHASE_ONLY), PSC_ERROR_MEMORY);
+    cr_assert(strstr(error.message, "the cap (retained_cap)"), "%s", error.message);
+    cr_assert_eq(seen, 0);
+    tear_down();
+}
+
+/* The MiB that circuit names when it refuses, and the gradient, are its peak. */
+Test(gradient_memory, circuit) {
+    set_up();
+    psc_session_close(&session);
+    open_session();
+    cr_assert_eq(psc_session_plugin(session, "circuit", "edges=0,memory=1", &error), PSC_OK, "%s",
+        error.message);
+    cr_assert_eq(run(NULL, PSC_PHASE_SOURCE), PSC_ERROR_PLUGIN);
+    const char *need = strstr(error.message, "need ");
+    cr_assert(need, "%s", error.message);
+    const double mib = strtod(need + 5, NULL);
+    psc_session_close(&session);
+    open_session();
+    cr_assert_eq(psc_session_plugin(session, "circuit", "edges=0", &error), PSC_OK);
+    cr_assert_eq(psc_session_target(session, "#5", &error), PSC_OK);
+    const double foretold =
+        mib * (1 << 20) + (double)psc_session_gradient_bytes(session, ROWS, 1, 0);
+    cr_assert_eq(run(NULL, PSC_PHASE_BASE), PSC_OK, "%s", error.message);
+    const double before = begin_peak();
+    cr_assert_eq(run(NULL, PSC_PHASE_SOURCE), PSC_OK, "%s", error.message);
+    tokens[3].id++;
+    cr_assert_eq(run(NULL, PSC_PHASE_CHANGED), PSC_OK, "%s", error.message);
+    const double peak = status_of("VmHWM:") - before;
+    cr_assert_leq(peak, foretold + SLACK, "%.0f of %.0f", peak, foretold);
+    cr_assert_geq(peak, 0.7 * foretold - SLACK, "%.0f of %.0f", peak, foretold);
+    tear_down();
+}
