@@ -50,6 +50,10 @@ static const psc_option_description circuit_options[] = {
         PSC_OPTION_WORD, offsetof(circuit_state, through), 0, 0, ways},
     {"minimal", "50", "largest circuits that are also run without each of their edges",
         PSC_OPTION_COUNT, offsetof(circuit_state, minimal), 0, 100000000, NULL},
+    {"random", "1", "draws of random circuits of the curve's sizes; 0: none", PSC_OPTION_COUNT,
+        offsetof(circuit_state, random), 0, 1000, NULL},
+    {"seed", "1", "of the first draw of random; each later one has the next", PSC_OPTION_COUNT,
+        offsetof(circuit_state, seed), 0, 1000000000, NULL},
     {"steps", "5",
         "of eap_ig: inputs, or a node's values, from the source prompt's to this one's, the last",
         PSC_OPTION_COUNT, offsetof(circuit_state, steps), 1, 10000, NULL},
@@ -94,8 +98,10 @@ static int check_unused(const circuit_state *s) {
     else if (s->check != 200 && (!attributed || !tested))
         fault = "check= compares a circuit's attributions; give scores=eap or another of them, and "
                 "a circuit";
-    else if (!tested && (s->minimal != 50 || s->order || *s->against))
-        fault = "minimal=, order= and against= need a circuit; give edges= or file=";
+    else if (!tested && (s->minimal != 50 || s->order || *s->against || s->random != 1))
+        fault = "minimal=, order=, random= and against= need a circuit; give edges= or file=";
+    else if (s->seed != 1 && (!tested || s->random == 0))
+        fault = "seed= is of random circuits; give a circuit, and random= above 0";
     return fault ? s->host->fail(s->context, "%s", fault) : 0;
 }
 

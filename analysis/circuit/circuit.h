@@ -50,7 +50,8 @@ typedef struct circuit_state {
     const psc_reductions *reductions;
     int64_t n_edges;
     int32_t n_senders, n_receivers; /* with the logits */
-    int32_t metric, what, scores, order, through, edges, minimal, check, steps, memory, top;
+    int32_t metric, what, scores, order, through, edges, minimal, check, steps, memory, top, random,
+        seed;
     double threshold;
     const char *file, *against, *path, *scored, *tensor;
     const float *given; /* [receivers, senders] of scored= */
@@ -99,7 +100,7 @@ typedef struct circuit_state {
     double shared_edges, shared_components; /* with the circuit of against=: |both| / |either| */
     int32_t n_sizes;
     int64_t sizes[48];
-    double curve[3][48]; /* value; complement's value; least |lost| */
+    double curve[4][48]; /* value; complement's value; least |lost|; mean value of random edges */
 } circuit_state;
 
 /* (value - source) / (base - source): 1 as this run, 0 as the source's; NaN if these are equal. */

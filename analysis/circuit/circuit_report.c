@@ -59,12 +59,14 @@ static int curve_arrays(circuit_state *s) {
     double *value = host->array(s->context, "curve_value", PSC_F64, 1, axis);
     double *complete = host->array(s->context, "curve_completeness", PSC_F64, 1, axis);
     double *minimal = host->array(s->context, "curve_minimality", PSC_F64, 1, axis);
-    if (!value || !faithful || !complete || !minimal) return -1;
+    double *random = s->random ? host->array(s->context, "curve_random", PSC_F64, 1, axis) : NULL;
+    if (!value || !faithful || !complete || !minimal || (s->random && !random)) return -1;
     for (int32_t i = 0; i < s->n_sizes; i++) {
         value[i] = s->curve[0][i];
         faithful[i] = circuit_normalized(s, s->curve[0][i]);
         complete[i] = circuit_normalized(s, s->curve[1][i]);
         minimal[i] = s->curve[2][i];
+        if (random) random[i] = circuit_normalized(s, s->curve[3][i]);
     }
     return 0;
 }
@@ -162,13 +164,13 @@ static int say_circuit(circuit_state *s) {
     return s->host->summary_text(s->context, text);
 }
 
-static int say_curve(circuit_state *s) {
+static int say_curve(circuit_state *s, const char *of, const double *values) {
     char text[1600], figure[PSC_FIGURE];
-    size_t n = (size_t)snprintf(text, sizeof text, "faithfulness by edges:");
+    size_t n = (size_t)snprintf(text, sizeof text, "%s:", of);
     for (int32_t i = 0; i < s->n_sizes && n < sizeof text; i++)
         n += (size_t)snprintf(text + n, sizeof text - n, "%s %s %s", i ? "," : "",
             PSC_COMMAS(s->sizes[i]),
-            psc_figure(figure, 0, 3, circuit_normalized(s, s->curve[0][i]), ""));
+            psc_figure(figure, 0, 3, circuit_normalized(s, values[i]), ""));
     return s->host->summary_text(s->context, text);
 }
 
@@ -251,6 +253,7 @@ static int say_error(circuit_state *s) {
 int circuit_summary(circuit_state *s) {
     if (say_values(s) || say_path(s)) return -1;
     if (!s->ranked.at) return s->score ? show_scores(s) : 0;
-    return say_circuit(s) || say_curve(s) || show_edges(s, s->ranked.at, s->n_kept) ||
-           say_error(s) || say_overlap(s);
+    return say_circuit(s) || say_curve(s, "faithfulness by edges", s->curve[0]) ||
+           (s->random && say_curve(s, "of random edges", s->curve[3])) ||
+           show_edges(s, s->ranked.at, s->n_kept) || say_error(s) || say_overlap(s);
 }

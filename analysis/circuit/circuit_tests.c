@@ -6,8 +6,10 @@
  *   lost(e)        m(C without e) - m(C);  minimality: the least |lost| of C  0: an edge does
  * nothing
  *
- * The curve has them for the first 1, 2, 5, 10, ... edges of the order. */
+ * The curve has them for the first 1, 2, 5, 10, ... edges of the order. Beside it are circuits of as
+ * many random edges: the first of a shuffle of all edges, which begins at the seed. */
 #include "circuit.h"
+#include "cuts.h"
 
 #include <math.h>
 
@@ -70,7 +72,46 @@ static double count_runs(const circuit_state *s) {
     double runs = 2.0 * s->n_sizes + 2.0;
     for (int32_t i = 0; i < s->n_sizes; i++)
         if (s->sizes[i] <= s->minimal) runs += (double)s->sizes[i];
-    return runs + (s->n_kept <= s->minimal ? (double)s->n_kept : 0.0);
+    if (s->n_kept <= s->minimal) runs += (double)s->n_kept;
+    return runs + (double)s->random * s->n_sizes;
+}
+
+/* --- random circuits -------------------------------------------------------------------------- */
+
+typedef struct shuffle {
+    const circuit_state *s;
+    int32_t *edges; /* [all] in a random order */
+} shuffle;
+
+static void shuffle_edges(shuffle *of, uint64_t seed) {
+    const int32_t n = (int32_t)of->s->n_edges;
+    for (int32_t i = 0; i < n; i++) of->edges[i] = i;
+    for (int32_t i = n - 1; i > 0; i--) {
+        const int32_t j = psc_tree_random_below(&seed, i + 1), kept = of->edges[i];
+        of->edges[i] = of->edges[j];
+        of->edges[j] = kept;
+    }
+}
+
+static void keep_random(const void *payload, int64_t index, uint8_t *patched) {
+    const shuffle *of = payload;
+    for (int64_t i = of->s->sizes[index]; i < of->s->n_edges; i++) patched[of->edges[i]] = 1;
+}
+
+/* The mean over the draws of the value of each size. */
+static int test_random(circuit_state *s) {
+    double values[48];
+    shuffle of = {s, NULL};
+    for (int32_t i = 0; i < s->n_sizes; i++) s->curve[3][i] = 0.0;
+    if (s->random == 0) return 0;
+    of.edges = s->host->run_alloc(s->context, (uint64_t)s->n_edges * sizeof *of.edges);
+    if (!of.edges) return -1;
+    for (int32_t draw = 0; draw < s->random; draw++) {
+        shuffle_edges(&of, (uint64_t)s->seed + (uint64_t)draw);
+        if (circuit_run(s, s->n_sizes, keep_random, &of, values)) return -1;
+        for (int32_t i = 0; i < s->n_sizes; i++) s->curve[3][i] += values[i] / s->random;
+    }
+    return 0;
 }
 
 int circuit_test(circuit_state *s) {
@@ -97,5 +138,5 @@ int circuit_test(circuit_state *s) {
         if (find_lost(s, s->sizes[i], values[2 * i], lost)) return -1;
         s->curve[2][i] = least(lost, s->sizes[i]);
     }
-    return 0;
+    return test_random(s);
 }

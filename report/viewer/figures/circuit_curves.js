@@ -8,15 +8,16 @@ import { lines } from "../parts/lines.js";
 export const CURVES = {
   curve_faithfulness: "faithfulness: these edges alone",
   curve_completeness: "completeness: all other edges",
+  curve_random: "faithfulness of random edges",
   curve_minimality: "least loss of an edge",
   curve_value: "metric of the circuit",
 };
 const PARTS = [
   { title: "Faithfulness by number of edges", unit: "part of the metric's difference",
-    keys: ["curve_faithfulness", "curve_completeness"],
+    keys: ["curve_faithfulness", "curve_completeness", "curve_random"],
     levels: [{ name: "whole model", value: 1 }],
-    caption: "Of the circuit of the first edges, and of the model without them. 1: as the whole " +
-      "model, 0: as the source prompt." },
+    caption: "Of the circuit of the first edges, of the model without them, and of as many " +
+      "random edges. 1: as the whole model, 0: as the source prompt." },
   { title: "The metric by number of edges", unit: "nats", keys: ["curve_value"], levels: [],
     caption: "The metric when all edges but the first ones are patched." },
   { title: "Minimality by number of edges", unit: "nats", keys: ["curve_minimality"], levels: [],
