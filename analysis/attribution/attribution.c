@@ -13,13 +13,14 @@
 
 static const char *const over[] = {
     "heads", "heads_by_pos", "neurons", "resid_pre", "attn_out", "mlp_out", "edges", NULL};
-static const char *const what[] = {"zero", "mean", "patch", NULL};
+static const char *const what[] = {"zero", "mean", "patch", "set_mean", NULL};
 static const char *const metrics[] = {"logit", "log_prob", "kl", NULL};
 static const psc_option_description attribution_options[] = {
     {"over", "heads", "places whose effect is estimated", PSC_OPTION_WORD,
         offsetof(attribution_state, over), 0, 0, over},
     {"do", "zero",
-        "the change; mean: the mean over the text; patch: the value on the source prompt",
+        "the change; mean: the mean over the text; patch: the value on the source prompt; set_mean: "
+        "the mean over all source prompts of a set of pairs",
         PSC_OPTION_WORD, offsetof(attribution_state, what), 0, 0, what},
     {"metric", "logit", "logit or log_prob of each target; kl (source || this)", PSC_OPTION_WORD,
         offsetof(attribution_state, metric), 0, 0, metrics},
@@ -52,10 +53,11 @@ static int attribution_open(psc_context *context, const psc_host *host, void **s
     if (s->sample == 0 && s->seed != 1)
         return host->fail(context,
             "seed= is of the random places, and sample=0 draws none; leave one of them out");
-    if (s->over != OVER_EDGES || s->what != DO_MEAN) return 0;
-    return host->fail(context,
-        "do=mean does not work with over=edges, because edges have no mean; use do=zero or "
-        "patch");
+    if (s->over == OVER_EDGES && (s->what == DO_MEAN || s->what == DO_SET_MEAN))
+        return host->fail(context,
+            "do=%s does not work with over=edges, because edges have no mean; use do=zero or patch",
+            what[s->what]);
+    return s->what == DO_SET_MEAN ? host->whole_set(context) : 0;
 }
 
 /* --- the run ---------------------------------------------------------------------------------- */
@@ -101,6 +103,14 @@ static int make_arrays(attribution_state *s) {
     return s->estimate && s->value ? 0 : -1;
 }
 
+/* A source prompt of a whole set. */
+static int begin_set(attribution_state *s) {
+    if (s->host->source(s->context) == PSC_SOURCE_SET) s->set_rows = 0;
+    if (check_run(s) == 0) s->handle = s->host->retain(s->context, s->point, NULL);
+    if (s->handle < 0) s->set_rows = 0;
+    return s->handle < 0 ? -1 : 0;
+}
+
 static int attribution_run_begin(psc_context *context, void *state) {
     const psc_filter last = {.struct_size = sizeof last, .rows = PSC_ROWS_LAST};
     attribution_state *s = state;
@@ -108,6 +118,7 @@ static int attribution_run_begin(psc_context *context, void *state) {
     const int phase = host->phase(context);
     s->handle = -1;
     if (phase == PSC_PHASE_BASE) return 0;
+    if (phase == PSC_PHASE_SOURCE && host->source(context) >= PSC_SOURCE_SET) return begin_set(s);
     if (phase == PSC_PHASE_SOURCE) s->source_rows = 0; /* an earlier source is gone */
     if (phase == PSC_PHASE_SOURCE && host->source(context) == 0 && attribution_observe_source(s))
         return -1;
@@ -151,7 +162,11 @@ static int make_jobs(attribution_state *s) {
 static int attribution_run_end(psc_context *context, void *state, int status) {
     attribution_state *s = state;
     const int phase = s->host->phase(context);
+    if (status && phase == PSC_PHASE_SOURCE && s->host->source(context) >= PSC_SOURCE_SET)
+        s->set_rows = 0;
     if (status || phase == PSC_PHASE_BASE) return 0;
+    if (phase == PSC_PHASE_SOURCE && s->host->source(context) >= PSC_SOURCE_SET)
+        return attribution_add_set(s);
     if (phase == PSC_PHASE_SOURCE) return s->what == DO_PATCH ? attribution_keep_source(s) : 0;
     if ((s->metric != ATTRIBUTION_KL && psc_targets_required(&s->targets)) || make_jobs(s) ||
         attribution_fetch_source(s) || attribution_estimate(s))

@@ -19,7 +19,7 @@ typedef enum attribution_over {
     OVER_EDGES /* [L, H, T, T] */
 } attribution_over;
 
-typedef enum attribution_do { DO_ZERO, DO_MEAN, DO_PATCH } attribution_do;
+typedef enum attribution_do { DO_ZERO, DO_MEAN, DO_PATCH, DO_SET_MEAN } attribution_do;
 typedef enum attribution_kind {
     ATTRIBUTION_LOGIT,
     ATTRIBUTION_LOG_PROB,
@@ -67,6 +67,8 @@ typedef struct attribution_state {
     float *other, *p; /* [V] of kl: the source's last logits, their softmax */
     double other_lse;
     int has_other;
+    double *set_sums; /* [L, width] of do=set_mean, over rows of a set's source prompts */
+    int64_t set_rows; /* 0: none, or the latest has failed */
 
     /* this run */
     int32_t *source_of; /* [rows] the source's row; -1: none. Null: the same row */
@@ -101,6 +103,8 @@ void attribution_name(const attribution_state *s, const attribution_cell *c, cha
 /* --- attribution_source.c --- */
 /* After the source run. */
 int attribution_keep_source(attribution_state *s);
+/* After a source run of a whole set: adds its rows to set_sums. */
+int attribution_add_set(attribution_state *s);
 /* In run_begin: which row takes which; refuses what cannot be aligned. */
 int attribution_align(attribution_state *s);
 /* In run_end: sets patched. */

@@ -6,16 +6,18 @@
 
 const float *attribution_changed(const attribution_state *s, int32_t layer, int32_t r) {
     if (s->what == DO_ZERO) return s->zero;
-    if (s->what == DO_MEAN) return s->mean + (int64_t)layer * s->width;
+    if (s->what != DO_PATCH) return s->mean + (int64_t)layer * s->width;
     return s->patched + ((int64_t)layer * s->n_rows + r) * s->width;
 }
 
-/* The mean over the run's rows for every layer. */
+/* The mean over the run's rows, or those of the set's source prompts, for every layer. */
 static int find_means(attribution_state *s) {
     s->mean = s->host->run_alloc(
         s->context, (uint64_t)s->n_layers * (uint64_t)s->width * sizeof *s->mean);
     if (!s->mean) return -1;
-    for (int32_t l = 0; l < s->n_layers; l++) {
+    for (int64_t i = 0; s->what == DO_SET_MEAN && i < s->n_layers * s->width; i++)
+        s->mean[i] = (float)(s->set_sums[i] / (double)s->set_rows);
+    for (int32_t l = 0; s->what == DO_MEAN && l < s->n_layers; l++) {
         psc_event kept;
         if (s->host->fetch(s->context, s->handle, l, &kept)) return -1;
         for (int64_t i = 0; i < s->width; i++) {
@@ -101,6 +103,6 @@ static int on_gradient(int32_t job, const psc_event *event, void *payload) {
 int attribution_estimate(attribution_state *s) {
     const int32_t points[] = {(int32_t)s->point};
     s->zero = s->host->run_alloc(s->context, (uint64_t)s->width * sizeof *s->zero);
-    if (!s->zero || (s->what == DO_MEAN && find_means(s))) return -1;
+    if (!s->zero || ((s->what == DO_MEAN || s->what == DO_SET_MEAN) && find_means(s))) return -1;
     return s->host->gradients(s->context, s->n_jobs, NULL, s->metrics, 1, points, on_gradient, s);
 }

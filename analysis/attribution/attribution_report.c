@@ -16,7 +16,8 @@ static int32_t checked_at(const attribution_state *s, int64_t cell) {
 }
 
 static int show_bars(const attribution_state *s, int32_t target) {
-    static const char *const done[] = {"set to zero", "set to its mean", "patched from the source"};
+    static const char *const done[] = {
+        "set to zero", "set to its mean", "patched from the source", "set to the set's mean"};
     enum { LABEL = ATTRIBUTION_NAME + 32 };
     const psc_host *host = s->host;
     const double *estimates = s->estimate + target * s->n_cells;

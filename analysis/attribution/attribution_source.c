@@ -25,12 +25,33 @@ int attribution_keep_source(attribution_state *s) {
     return 0;
 }
 
+int attribution_add_set(attribution_state *s) {
+    const int64_t all = s->n_layers * s->width;
+    if (!s->set_sums)
+        s->set_sums = s->host->life_alloc(s->context, (uint64_t)all * sizeof *s->set_sums);
+    if (!s->set_sums) return -1;
+    if (s->set_rows == 0) memset(s->set_sums, 0, (size_t)all * sizeof *s->set_sums);
+    for (int32_t l = 0; l < s->n_layers; l++) {
+        psc_event kept;
+        if (s->host->fetch(s->context, s->handle, l, &kept)) return -1;
+        for (int32_t r = 0; r < s->n_rows; r++)
+            for (int64_t i = 0; i < s->width; i++)
+                s->set_sums[l * s->width + i] += (double)kept.tensor.data[r * s->width + i];
+    }
+    s->set_rows += s->n_rows;
+    return 0;
+}
+
 /* --- the changed run ------------------------------------------------------------------------- */
 
 int attribution_align(attribution_state *s) {
     const psc_host *host = s->host;
     const int is_set = host->example(s->context, s->run_rows[0].sequence) >= 0;
     s->source_of = NULL;
+    if (s->what == DO_SET_MEAN && (!is_set || s->set_rows == 0))
+        return host->fail(s->context,
+            "do=set_mean is the mean over the prompts of a set; give --pairs, or do=mean for one "
+            "prompt");
     if (s->what != DO_PATCH) return 0;
     if (s->source_rows == 0)
         return host->fail(s->context, "do=patch needs a source prompt (--source)");

@@ -15,14 +15,15 @@
 static const char *const metrics[] = {"logit", "log_prob", "kl", NULL};
 static const char *const scores[] = {
     "auto", "none", "scored", "exact", "eap", "eap_ig", "eap_ig_activations", NULL};
-static const char *const whats[] = {"patch", "zero", "mean", NULL};
+static const char *const whats[] = {"patch", "zero", "mean", "set_mean", NULL};
 static const char *const orders[] = {"score", "greedy", NULL};
 static const char *const ways[] = {"edges", "mlps", NULL};
 static const psc_option_description circuit_options[] = {
     {"metric", "logit", "logit or log_prob of the first target, or kl (before || after)",
         PSC_OPTION_WORD, offsetof(circuit_state, metric), 0, 0, metrics},
     {"do", "patch",
-        "what patched edges carry: the source prompt's values, zero, or their mean over its rows",
+        "what patched edges carry: the source prompt's values, zero, their mean over its rows, or over "
+        "those of all source prompts of a set of pairs",
         PSC_OPTION_WORD, offsetof(circuit_state, what), 0, 0, whats},
     {"scores", "auto",
         "of each edge; exact: one run per edge; eap: attribution patching, by one gradient; "
@@ -140,6 +141,7 @@ static int circuit_open(psc_context *context, const psc_host *host, void **state
     if (s->through && !*s->path) return host->fail(context, "through=mlps needs edges in path=");
     if (*s->against && s->scores == SCORES_NONE && !*s->file)
         return host->fail(context, "against= needs a circuit, from scores= or file=");
+    if (s->what == CIRCUIT_SET_MEAN && host->whole_set(context)) return -1;
     return check_unused(s) || circuit_open_writes(s, &s->source) || circuit_open_writes(s, &s->own);
 }
 
@@ -193,9 +195,10 @@ static int check_memory(circuit_state *s) {
 
 static int begin_source(circuit_state *s) {
     const int32_t number = s->host->source(s->context);
-    if (s->what == CIRCUIT_ZERO) return 0;
-    if (s->what == CIRCUIT_MEAN) {
-        if (number == 0) s->summed_rows = 0;
+    const int of_set = number >= PSC_SOURCE_SET;
+    if (s->what == CIRCUIT_ZERO || of_set != (s->what == CIRCUIT_SET_MEAN)) return 0;
+    if (s->what) {
+        if (number == 0 || number == PSC_SOURCE_SET) s->summed_rows = 0;
         s->unfinished = 1;
         return choose_rows(s) || check_memory(s) || circuit_observe(s, &s->source);
     }
@@ -210,8 +213,9 @@ static int begin_source(circuit_state *s) {
 }
 
 static int end_source(circuit_state *s) {
-    if (s->what == CIRCUIT_ZERO) return 0;
-    if (s->what == CIRCUIT_MEAN) {
+    const int of_set = s->host->source(s->context) >= PSC_SOURCE_SET;
+    if (s->what == CIRCUIT_ZERO || of_set != (s->what == CIRCUIT_SET_MEAN)) return 0;
+    if (s->what) {
         if (circuit_add_rows(s, &s->source)) return -1;
         s->unfinished = 0;
         return 0;
@@ -232,9 +236,14 @@ static int align(circuit_state *s) {
     const psc_host *host = s->host;
     const int in_set = host->example(s->context, s->run_rows[0].sequence) >= 0;
     s->first_row = 0;
-    if (s->what == CIRCUIT_MEAN && s->unfinished)
+    if (s->what >= CIRCUIT_MEAN && s->unfinished)
         return host->fail(s->context,
-            "the run of a source prompt failed, so do=mean lacks its rows; run it again");
+            "the run of a source prompt failed, so do=%s lacks its rows; run it again",
+            whats[s->what]);
+    if (s->what == CIRCUIT_SET_MEAN && (!in_set || s->summed_rows == 0))
+        return host->fail(s->context,
+            "do=set_mean is the mean over the prompts of a set; give --pairs, or do=mean for one "
+            "prompt");
     if (s->what) { /* one row for all */
         s->other_row = host->run_alloc(s->context, (uint64_t)s->n_rows * sizeof *s->other_row);
         return s->other_row ? 0 : -1;

@@ -18,7 +18,12 @@ typedef enum circuit_scores {
     SCORES_EAP_IG,
     SCORES_EAP_IG_ACTIVATIONS
 } circuit_scores;
-typedef enum circuit_what { CIRCUIT_PATCH, CIRCUIT_ZERO, CIRCUIT_MEAN } circuit_what;
+typedef enum circuit_what {
+    CIRCUIT_PATCH,
+    CIRCUIT_ZERO,
+    CIRCUIT_MEAN,
+    CIRCUIT_SET_MEAN
+} circuit_what;
 typedef enum circuit_order { ORDER_SCORE, ORDER_GREEDY } circuit_order;
 
 /* The writes of a run, and their memory, of the instance. */
@@ -61,7 +66,7 @@ typedef struct circuit_state {
     double
         *sums; /* of do=mean: over rows of the source prompts, in the order of the writes' memory */
     int64_t summed_rows;
-    int unfinished;      /* of do=mean: the latest source run has failed */
+    int unfinished;      /* of a mean: the latest source run has failed */
     psc_kept eap;        /* memory of attributions */
     int32_t source_rows; /* 0: none is complete */
     int32_t *source_tokens;

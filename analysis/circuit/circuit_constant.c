@@ -2,6 +2,7 @@
  *
  *   zero   0: of a head z = 0, so W_O z = 0; of an MLP hook_mlp_out = 0, b_out included; embed 0
  *   mean   the mean over all rows of the source prompts, or of this prompt if there are none
+ *          (set_mean: over all rows of a set's source prompts, which run before its first pair)
  *
  * The residuals are their sums with the biases b_O, which are on no edge. Sums over rows are f64 in
  * order, rounded once. */

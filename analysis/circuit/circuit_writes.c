@@ -89,7 +89,7 @@ int circuit_place(circuit_state *s, circuit_writes *w, int32_t n_rows) {
 int circuit_observe(circuit_state *s, circuit_writes *w) {
     const int32_t last = s->shape.n_layers - 1;
     const int may_be_any =
-        s->what == CIRCUIT_MEAN ||
+        s->what >= CIRCUIT_MEAN ||
         (w == &s->source && s->host->example(s->context, s->run_rows[0].sequence) >= 0);
     const psc_filter all = PSC_FILTER_INIT, rows = may_be_any ? all : s->rows.filter;
     psc_filter at_end = rows;

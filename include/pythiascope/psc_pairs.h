@@ -94,6 +94,8 @@ typedef struct psc_pairs_run_options {
  * For a plugin that asks for phases, the corrupt prompts are the source (PSC_PHASE_SOURCE, source 0),
  * then the clean prompts run unchanged and changed; for others the clean prompts run once.
  *
+ * A plugin that asks for the whole set (psc_host.whole_set) sees all corrupt prompts before.
+ *
  * An array [a, rows, b] of a plugin becomes [examples, a, rows, b]: rows are named by alignment, and
  * what an example does not have is NaN (integers: -1). Beside it are, of floats,
  *

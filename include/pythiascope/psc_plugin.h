@@ -105,6 +105,9 @@ typedef enum psc_phase {
     PSC_PHASE_CHANGED = 3 /* the prompt with the changes */
 } psc_phase;
 
+/* The source() of the k-th prompt of a whole set is PSC_SOURCE_SET + k (whole_set). */
+enum { PSC_SOURCE_SET = 1 << 30 };
+
 /* --- accumulation over documents -------------------------------------------------------------
  * An accumulator is n slots under a name. The host holds, merges, saves and loads it, so any split,
  * order or resumption gives the same bits. A plugin adds each sequence's partial once. */
@@ -570,6 +573,11 @@ typedef struct psc_host {
         int64_t n_rows, int64_t size, int64_t n_panels);
     /* [p] Y[R, H, N]: what each head of a layer writes, W_O,h z_h, from Z[R, H*D]: hook_result. */
     int (*head_writes)(psc_context *, int32_t layer, float *y, const float *z, int64_t n_rows);
+    /* --- sets of examples --- */
+    /* In open: before the first pair of a set, this plugin alone sees all its corrupt prompts, or
+     * its clean ones if it has none: runs of PSC_PHASE_SOURCE, one prompt each, in an order that
+     * the file's does not change. source() is PSC_SOURCE_SET for the first of them. */
+    int (*whole_set)(psc_context *);
 } psc_host;
 
 /* --- what a plugin gives --------------------------------------------------------------------- */

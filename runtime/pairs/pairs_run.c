@@ -145,6 +145,30 @@ static psc_status run_batch(work *w, int32_t first, int32_t n, psc_error *error)
     return status ? status : run_phase(w, first, n, PSC_PHASE_CHANGED, error);
 }
 
+/* All source prompts, without any the clean ones, for the plugins that ask for them. */
+static psc_status run_set(work *w, psc_error *error) {
+    psc_status status = PSC_OK;
+    const bool source = psc_pairs_have_source(w->pairs);
+    if (!psc_contexts_want_set(w->session)) return PSC_OK;
+    for (int32_t k = 0; k < w->pairs->n && status == PSC_OK; k++) {
+        const psc_pair_entry *e = &w->pairs->entries[w->order[k]];
+        const psc_input input = {
+            0, source ? e->n_corrupt : e->n_clean, source ? e->corrupt : e->clean};
+        const psc_example example = {w->order[k], e->a, e->b, NULL};
+        psc_run_options options = PSC_RUN_OPTIONS_INIT;
+        empty(w->session);
+        options.no_logits = 1;
+        options.phase = PSC_PHASE_SOURCE;
+        options.source = PSC_SOURCE_SET + k;
+        options.examples = &example;
+        options.bos = w->pairs->options.bos;
+        options.stop = w->options.stop;
+        options.payload = w->options.payload;
+        status = psc_session_run(w->session, &input, 1, &options, error);
+    }
+    return status;
+}
+
 static psc_status report(const work *w, int32_t done, psc_error *error) {
     if (!w->options.progress ||
         w->options.progress((double)done / w->pairs->n, "pairs", w->options.payload) == 0)
@@ -312,6 +336,7 @@ psc_status psc_pairs_run(psc_results **out, psc_session *session, const psc_pair
     w.n_slots = session->options.n_sequences;
     status = open_set(&w, error);
     if (!status) status = psc_shared_rows_open(session, error);
+    if (!status) status = run_set(&w, error);
     if (!status) status = run_all(&w, error);
     psc_shared_rows_close(session);
     if (!status) status = put_together(out, &w, error);

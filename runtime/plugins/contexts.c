@@ -259,9 +259,18 @@ bool psc_contexts_compare(const psc_session *session) {
     return compare && session->options.accumulate && psc_session_has_phases(session);
 }
 
+bool psc_contexts_want_set(const psc_session *session) {
+    bool wanted = false;
+    for (int32_t i = 0; i < session->n_contexts; i++) wanted |= session->contexts[i]->whole_set;
+    return wanted;
+}
+
 /* Whether a run of this phase is not for this plugin. */
 static bool rests(const psc_context *context, int32_t phase) {
     const int32_t phases = context->plugin->phases;
+    const psc_run_options *run = context->session->run_options;
+    if (phase == PSC_PHASE_SOURCE && run && run->source >= PSC_SOURCE_SET)
+        return !context->whole_set;
     if (context->session->options.accumulate && phase == PSC_PHASE_BASE)
         return phases != PSC_PHASES_COMPARES;
     return !psc_phase_is_for_all(phase) && !phases;

@@ -276,4 +276,5 @@ const psc_host psc_host_table = {
     .pullback_outputs = psc_host_pullback_outputs,
     .panel_products = psc_host_panel_products,
     .head_writes = psc_host_head_writes,
+    .whole_set = psc_host_whole_set,
 };

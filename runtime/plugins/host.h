@@ -135,6 +135,7 @@ int psc_host_save_file(psc_context *context, const char *path, const char *bytes
 /* --- host_examples.c --- */
 int64_t psc_host_example(psc_context *context, int32_t sequence);
 int psc_host_source_row(psc_context *context, const psc_row *row, int32_t *position);
+int psc_host_whole_set(psc_context *context);
 /* --- host_dictionary.c --- */
 int psc_host_dictionary_open(
     psc_context *context, const char *path, const char *point, psc_dictionary *out);

@@ -30,3 +30,11 @@ int psc_host_source_row(psc_context *context, const psc_row *row, int32_t *posit
     *position = example->source_positions ? example->source_positions[t] : -1;
     return 0;
 }
+
+int psc_host_whole_set(psc_context *context) {
+    if (!psc_host_may(&context, "whole_set", PSC_IN_OPEN)) return PSC_ERROR_STATE;
+    if (!context->plugin->phases)
+        return psc_host_fail(context, PSC_ERROR_PLUGIN, "whole_set: the plugin sees no phases");
+    context->whole_set = true;
+    return 0;
+}

@@ -69,6 +69,7 @@ struct psc_context {
     psc_dictionaries *dictionaries; /* null: the plugin opened none */
     psc_turn turn;                  /* decides which host calls are allowed */
     bool in_run;                    /* from run_begin to report */
+    bool whole_set;                 /* it sees all source prompts of a set before the first pair */
     bool muted; /* the run's phase excludes it: its subscriptions get no events */
 };
 
@@ -199,6 +200,8 @@ psc_status psc_contexts_add(psc_session *session, const psc_plugin *object,
 void psc_contexts_close(psc_session *session);
 /* Whether a run of this phase is for every plugin, not only for those with `phases`. */
 bool psc_phase_is_for_all(int32_t phase);
+/* Whether a plugin asks for all source prompts of a set first. */
+bool psc_contexts_want_set(const psc_session *session);
 /* Whether an ordinary run over documents is two: unchanged for the plugins that compare, then changed. */
 bool psc_contexts_compare(const psc_session *session);
 /* PSC_ERROR_INPUT if a plugin that sees runs of this phase needs another token at position 0. */

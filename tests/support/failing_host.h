@@ -26,6 +26,7 @@
     X(pullback_outputs, 0, 1)                                                                      \
     X(panel_products, 0, 0)                                                                        \
     X(head_writes, 1, 1)                                                                           \
+    X(whole_set, 1, 1)                                                                             \
     X(reductions, 1, 1)                                                                            \
     X(prefix, 0, 1)                                                                                \
     X(matrix_rows, 0, 1)                                                                           \
@@ -109,6 +110,10 @@ static bool fails(psc_context *context, call_id call) {
     static type failing_##name parameters {                                                        \
         return fails(c, CALL_##name) ? failed : host->name(c, __VA_ARGS__);                        \
     }
+
+static int failing_whole_set(psc_context *c) {
+    return fails(c, CALL_whole_set) ? -1 : host->whole_set(c);
+}
 
 /* A plugin must not use the output of a failed call. */
 static int no_event(psc_event *out) {

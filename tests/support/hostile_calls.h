@@ -245,6 +245,7 @@ static int odd_setting(const char *key, int32_t kind, const char *text) {
     X("panel_products", host->panel_products(c, floats, floats, floats, 1, 1, INT64_MAX))          \
     X("head_writes", host->head_writes(c, 0, NULL, floats, 1))                                     \
     X("head_writes", host->head_writes(c, 99, floats, floats, 1))                                  \
+    X("whole_set", host->whole_set(c))                                                             \
     X("matrix_rows", host->matrix_rows(c, PSC_W_Q, 0, NULL, 0, 1))                                 \
     X("matrix_rows", host->matrix_rows(c, PSC_W_Q, 0, floats, -1, 1))                              \
     X("matrix_rows", host->matrix_rows(c, PSC_W_Q, 0, floats, 2, 1))                               \

@@ -1765,6 +1765,7 @@ psc_host_head_writes = ctypes.CFUNCTYPE(
     ctypes.c_void_p,
     ctypes.c_int64,
 )
+psc_host_whole_set = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
 
 
 class psc_host(ctypes.Structure):
@@ -1864,6 +1865,7 @@ class psc_host(ctypes.Structure):
     pullback_outputs: Any
     panel_products: Any
     head_writes: Any
+    whole_set: Any
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("abi", ctypes.c_uint32),
@@ -1961,6 +1963,7 @@ class psc_host(ctypes.Structure):
         ("pullback_outputs", psc_host_pullback_outputs),
         ("panel_products", psc_host_panel_products),
         ("head_writes", psc_host_head_writes),
+        ("whole_set", psc_host_whole_set),
     )
 
     def __init__(self, **values: Any) -> None:

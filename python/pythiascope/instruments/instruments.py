@@ -544,7 +544,7 @@ class Instruments(Labelled):
         text: Input,
         *,
         metric: Literal["logit", "log_prob", "kl"] = "logit",
-        do: Literal["patch", "zero", "mean"] = "patch",
+        do: Literal["patch", "zero", "mean", "set_mean"] = "patch",
         scores: Literal[
             "auto",
             "none",
@@ -564,6 +564,8 @@ class Instruments(Labelled):
         path: Text | Sequence[Any] = "",
         through: Literal["edges", "mlps"] = "edges",
         minimal: int = 50,
+        random: int = 1,
+        seed: int = 1,
         steps: int = 5,
         check: int = 200,
         memory: int = 4096,
@@ -588,8 +590,9 @@ class Instruments(Labelled):
             text: a text; ids [pos]; or a batch: a list of either.
             metric: logit or log_prob of the first target, or kl (before || after). Takes one of
                 logit, log_prob, kl. Default: "logit".
-            do: what patched edges carry: the source prompt's values, zero, or their mean over
-                its rows. Takes one of patch, zero, mean. Default: "patch".
+            do: what patched edges carry: the source prompt's values, zero, their mean over its
+                rows, or over those of all source prompts of a set of pairs. Takes one of patch,
+                zero, mean, set_mean. Default: "patch".
             scores: of each edge; exact: one run per edge; eap: attribution patching, by one
                 gradient; eap_ig: by gradients at inputs between; eap_ig_activations: with each
                 node's values between; auto: none with file or path, else eap, for kl eap_ig.
@@ -614,11 +617,15 @@ class Instruments(Labelled):
                 Takes one of edges, mlps. Default: "edges".
             minimal: largest circuits that are also run without each of their edges. Takes a
                 whole number, 0 to 100000000. Default: 50.
+            random: draws of random circuits of the curve's sizes; 0: none. Takes a whole
+                number, 0 to 1000. Default: 1.
+            seed: of the first draw of random; each later one has the next. Takes a whole
+                number, 0 to 1000000000. Default: 1.
             steps: of eap_ig: inputs, or a node's values, from the source prompt's to this
                 one's, the last. Takes a whole number, 1 to 10000. Default: 5.
             check: largest circuits whose edges' attributions are compared with exact effects.
                 Takes a whole number, 0 to 100000000. Default: 200.
-            memory: most MiB that the plugin takes for writes and gradients. Takes a whole
+            memory: most MiB that the plugin takes for writes, gradients, sets. Takes a whole
                 number, 1 to 1073741824. Default: 4096.
             top: edges listed. Takes a whole number, 1 to 1000. Default: 10.
             target: what to explain: a text of one token, an id, "next", "top:K", or a list of
@@ -648,6 +655,8 @@ class Instruments(Labelled):
             "path": path,
             "through": through,
             "minimal": minimal,
+            "random": random,
+            "seed": seed,
             "steps": steps,
             "check": check,
             "memory": memory,
@@ -1633,7 +1642,7 @@ class Instruments(Labelled):
             "mlp_out",
             "edges",
         ] = "heads",
-        do: Literal["zero", "mean", "patch"] = "zero",
+        do: Literal["zero", "mean", "patch", "set_mean"] = "zero",
         metric: Literal["logit", "log_prob", "kl"] = "logit",
         exact: int = 20,
         sample: int = 60,
@@ -1659,8 +1668,9 @@ class Instruments(Labelled):
             text: a text; ids [pos]; or a batch: a list of either.
             over: places whose effect is estimated. Takes one of heads, heads_by_pos, neurons,
                 resid_pre, attn_out, mlp_out, edges. Default: "heads".
-            do: the change; mean: the mean over the text; patch: the value on the source prompt.
-                Takes one of zero, mean, patch. Default: "zero".
+            do: the change; mean: the mean over the text; patch: the value on the source prompt;
+                set_mean: the mean over all source prompts of a set of pairs. Takes one of zero,
+                mean, patch, set_mean. Default: "zero".
             metric: logit or log_prob of each target; kl (source || this). Takes one of logit,
                 log_prob, kl. Default: "logit".
             exact: places of the largest estimates whose exact effect is computed. Takes a whole
