@@ -6,7 +6,16 @@
  *   steer  x <- x + gain alpha sum_i d_i, whether the latents are active or not
  *
  * c_i = gain (f'_i - f_i) is rounded twice; the latents act in ascending order, one fused
- * multiply-add each: x <- fma(c_i, d_i, x). Latents of one option are encoded together. */
+ * multiply-add each: x <- fma(c_i, d_i, x). Latents of one option are encoded together.
+ *
+ * An active f_i is w_i . x + constant where the input is not normalized, and steps of the activation
+ * have no slope. So a gradient g goes on as
+ *
+ *   ablate, scale   g + sum_i a (d_i . g) w_i over the active i, a = -1 or alpha - 1
+ *   steer           g
+ *
+ * with d_i . g in f64. A transcoder reads another point, and a normalized row all of itself: there a
+ * run with a metric fails. */
 #include "intervention_latents.h"
 
 #include <math.h>
@@ -23,12 +32,13 @@ struct intervention_latents {
     int32_t n;      /* latents */
     int32_t *ids;   /* [n] ascending, each once */
     float *vectors; /* [n, d_out] their rows of the decoder */
+    float *readers; /* [n, d_in] and of the encoder; null where no gradient goes back through it */
     float *rows;    /* [ROWS_AT_ONCE, d_in] rows of an event, dense */
     int encodes; /* c depends on the row: not if steer meets a dictionary without normalization */
 
     /* a run */
-    float *changes; /* [n]: c_i of steer; of an SAE [ROWS_AT_ONCE, n] of the rows that are encoded;
-                              of a transcoder [rows of the run, n], whose output comes later */
+    float *changes; /* [n]: c_i of steer; else [rows of the run, n], which a transcoder's output and
+                       the gradient read later */
     const psc_row *encode; /* the rows that are being encoded */
 };
 
@@ -133,9 +143,15 @@ int intervention_latents_open(intervention *self) {
     const uint64_t d_in = (uint64_t)l->dictionary.d_in, d_out = (uint64_t)l->dictionary.d_out;
     l->rows = host->life_alloc(self->context, ROWS_AT_ONCE * d_in * sizeof *l->rows);
     l->vectors = host->life_alloc(self->context, (uint64_t)l->n * d_out * sizeof *l->vectors);
-    return l->rows && l->vectors ? host->dictionary_vectors(self->context, l->handle,
-                                       PSC_DICTIONARY_DECODER, l->n, l->ids, l->vectors)
-                                 : -1;
+    if (!l->rows || !l->vectors ||
+        host->dictionary_vectors(
+            self->context, l->handle, PSC_DICTIONARY_DECODER, l->n, l->ids, l->vectors))
+        return -1;
+    if (!l->encodes || l->dictionary.is_transcoder || l->dictionary.normalizes) return 0;
+    l->readers = host->life_alloc(self->context, (uint64_t)l->n * d_in * sizeof *l->readers);
+    return l->readers ? host->dictionary_vectors(self->context, l->handle, PSC_DICTIONARY_ENCODER,
+                            l->n, l->ids, l->readers)
+                      : -1;
 }
 
 /* --- a run ----------------------------------------------------------------------------------- */
@@ -151,7 +167,7 @@ static void gather(const psc_view *t, int32_t r, float *out) {
 
 /* Where the c_i of a row that is being encoded are kept. */
 static float *changes_of(const intervention_latents *l, int64_t row) {
-    return l->changes + (l->dictionary.is_transcoder ? l->encode[row].index : row) * l->n;
+    return l->changes + (int64_t)l->encode[row].index * l->n;
 }
 
 /* c_i of the next rows. */
@@ -174,18 +190,20 @@ static int take_changes(const psc_latents *latents, void *payload) {
     return 0;
 }
 
-/* Adds the changes to a row. */
-static void apply(const intervention_latents *l, const psc_view *t, int32_t r, const float *by) {
+/* Adds a multiple of d to a row. */
+static void add(const psc_view *t, int32_t r, float by, const float *d) {
     const int axes3 = t->n_axes == 3;
     const int64_t n = t->shape[t->n_axes - 1], parts = axes3 ? t->shape[1] : 1;
-    for (int32_t i = 0; i < l->n; i++) {
-        const float *d = l->vectors + i * (int64_t)l->dictionary.d_out;
-        if (by[i] == 0.0f) continue;
-        for (int64_t h = 0; h < parts; h++) {
-            float *x = t->data + r * t->stride[0] + (axes3 ? h * t->stride[1] : 0);
-            for (int64_t k = 0; k < n; k++) x[k] = fmaf(by[i], d[h * n + k], x[k]);
-        }
+    for (int64_t h = 0; h < parts; h++) {
+        float *x = t->data + r * t->stride[0] + (axes3 ? h * t->stride[1] : 0);
+        for (int64_t k = 0; k < n; k++) x[k] = fmaf(by, d[h * n + k], x[k]);
     }
+}
+
+/* Adds the changes to a row. */
+static void apply(const intervention_latents *l, const psc_view *t, int32_t r, const float *by) {
+    for (int32_t i = 0; i < l->n; i++)
+        if (by[i] != 0.0f) add(t, r, by[i], l->vectors + i * (int64_t)l->dictionary.d_out);
 }
 
 /* The event of an input: its changes. An SAE's is its output as well, and is edited at once. */
@@ -215,13 +233,38 @@ static int on_output(const psc_event *event, void *payload) {
     return 0;
 }
 
+/* The gradient of the edited rows, as it goes on in front of the edit. */
+static int on_gradient(const psc_event *event, void *payload) {
+    const intervention_latents *l = payload;
+    const intervention *self = l->owner;
+    const int64_t d = l->dictionary.d_out;
+    const float a = self->kind == INTERVENTION_SCALE ? self->alpha - 1.0f : -1.0f;
+    if (!l->readers)
+        return self->host->fail(self->context,
+            "no gradient goes back through latents of %.200s, which reads %s; leave the metric or "
+            "the edit out",
+            self->sae, l->dictionary.is_transcoder ? "another point" : "normalized rows");
+    for (int32_t r = 0; r < event->n_rows; r++) {
+        const float *change = l->changes + (int64_t)event->rows[r].index * l->n;
+        gather(&event->tensor, r, l->rows);
+        for (int32_t i = 0; i < l->n; i++) {
+            double dot = 0.0;
+            if (change[i] == 0.0f) continue;
+            for (int64_t k = 0; k < d; k++)
+                dot += (double)l->vectors[i * d + k] * (double)l->rows[k];
+            add(&event->tensor, r, (float)(a * dot), l->readers + i * d);
+        }
+    }
+    return 0;
+}
+
 int intervention_latents_subscribe(intervention *self) {
     const psc_host *host = self->host;
     intervention_latents *l = self->latents;
     const psc_dictionary *d = &l->dictionary;
     const int apart = l->encodes && d->is_transcoder;
-    int32_t n_rows = l->encodes ? ROWS_AT_ONCE : 1;
-    if (apart) host->rows(self->context, &n_rows);
+    int32_t n_rows = 1;
+    if (l->encodes && !host->rows(self->context, &n_rows)) return -1;
     l->changes =
         host->run_alloc(self->context, (uint64_t)n_rows * (uint64_t)l->n * sizeof *l->changes);
     if (!l->changes) return -1;
@@ -233,6 +276,10 @@ int intervention_latents_subscribe(intervention *self) {
     input.n_layers = d->in_layer >= 0;
     if (apart && host->observe(self->context, (psc_point)d->in_point, &input, on_input, l))
         return -1;
-    return host->edit(self->context, (psc_point)d->out_point, &output,
-        l->encodes && !apart ? on_input : on_output, l);
+    if (host->edit(self->context, (psc_point)d->out_point, &output,
+            l->encodes && !apart ? on_input : on_output, l))
+        return -1;
+    output.gradient = PSC_GRADIENT_THROUGH;
+    return l->encodes ? host->edit(self->context, (psc_point)d->out_point, &output, on_gradient, l)
+                      : 0;
 }
