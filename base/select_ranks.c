@@ -1,7 +1,7 @@
-/* Order statistics by Hoare's partition. A long part's pivot comes from a sample of it (Floyd and Rivest,
- * Expected time bounds for selection, 1975): it splits the largest gap between wanted ranks, near the
- * end that has fewer values beyond it. So both tails of a long list take two partitions, whose branches
- * are predictable. A part without a wanted rank is left alone. */
+/* Order statistics by partitions without branches. A long part's pivot comes from a sample of it (Floyd
+ * and Rivest, Expected time bounds for selection, 1975): it splits the largest gap between wanted ranks,
+ * near the end that has fewer values beyond it. So both tails of a long list take two partitions. A part
+ * without a wanted rank is left alone. */
 #include "select_ranks.h"
 
 #include <math.h>
@@ -53,27 +53,28 @@ static double pivot_of(
     return sample[rank];
 }
 
-/* Hoare's partition. Returns `middle`, begin < middle < end: no value before it is above one from it
- * on. */
-static int32_t split(double *x, int32_t begin, int32_t end, double pivot) {
-    int32_t i = begin, j = end - 1;
-    for (;;) {
-        while (x[i] < pivot) i++;
-        while (x[j] > pivot) j--;
-        if (i >= j) break;
-        const double t = x[i];
-        x[i++] = x[j];
-        x[j--] = t;
+/* Moves the values below the pivot, or up to it, to the front, and returns where they end. Without a
+ * branch on a value. */
+static int32_t partition(double *x, int32_t begin, int32_t end, double pivot, bool up_to) {
+    int32_t middle = begin;
+    for (int32_t i = begin; i < end; i++) {
+        const double value = x[i];
+        x[i] = x[middle];
+        x[middle] = value;
+        middle += up_to ? value <= pivot : value < pivot;
     }
-    return i > begin ? i : begin + 1;
+    return middle;
 }
 
 /* The longer part is the loop's, so that the recursion is shallow. */
 static void select_between(
     double *x, int32_t begin, int32_t end, const int32_t *ranks, int32_t n_ranks) {
     while (end - begin > 1 && next_rank(begin, end, ranks, n_ranks) < end) {
-        const int32_t middle = split(x, begin, end, pivot_of(x, begin, end, ranks, n_ranks));
-        if (middle - begin < end - middle) {
+        const double pivot = pivot_of(x, begin, end, ranks, n_ranks);
+        const int32_t middle = partition(x, begin, end, pivot, false);
+        if (middle == begin) { /* the pivot is the least value: all that equal it are in place */
+            begin = partition(x, begin, end, pivot, true);
+        } else if (middle - begin < end - middle) {
             select_between(x, begin, middle, ranks, n_ranks);
             begin = middle;
         } else {
