@@ -74,6 +74,7 @@ static void select_between(
         const int32_t middle = partition(x, begin, end, pivot, false);
         if (middle == begin) { /* the pivot is the least value: all that equal it are in place */
             begin = partition(x, begin, end, pivot, true);
+            if (begin == middle) return; /* the pivot is NaN: sums beyond double's range */
         } else if (middle - begin < end - middle) {
             select_between(x, begin, middle, ranks, n_ranks);
             begin = middle;

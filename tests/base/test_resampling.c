@@ -180,6 +180,17 @@ Test(resampling, where_not_defined) {
     drop(&f);
 }
 
+/* Sums beyond double's range are infinite or NaN, and end like others. */
+Test(resampling, beyond_range, .timeout = 60) {
+    const double table[] = {1.7e308, 1.7e308, -1.7e308, -1.7e308, 1.0};
+    const double *const rows[] = {table, table + 1, table + 2, table + 3, table + 4};
+    const psc_resampling how = PSC_RESAMPLING_INIT;
+    found f = resample(1, 5, rows, &how, NULL);
+    cr_expect_eq(f.n[0], 5);
+    cr_expect(f.all[6] >= 0.0 && f.all[6] <= 1.0);
+    drop(&f);
+}
+
 Test(resampling, refusals) {
     const psc_resampled none = {0};
     const psc_resampling bad[] = {
