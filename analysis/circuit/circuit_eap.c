@@ -20,13 +20,13 @@
 
 #define PANEL_BYTES ((uint64_t)64 << 20)
 #define MOST_ROWS 64
+#define RUN_ROWS 256 /* of the runs of a call, unless one has more */
 #define LANES 16
 
 /* --- gradients ------------------------------------------------------------------------------- */
 
 /* Where a gradient, or a value of a run with another input, goes. */
-static float *place_of(const eap *e, int32_t point, int32_t layer) {
-    const eap_run *run = &e->run;
+static float *place_of(const eap *e, const eap_run *run, int32_t point, int32_t layer) {
     const int32_t n_layers = e->s->shape.n_layers;
     switch (point) {
     case PSC_HOOK_Q:
@@ -53,8 +53,7 @@ static int on_tensor(int32_t variant, const psc_event *event, void *payload) {
     const int64_t n = e->s->model->d_model;
     const psc_view *t = &event->tensor;
     const int64_t inner = t->shape[t->n_axes - 1], groups = n / inner;
-    float *to = place_of(e, event->point, event->layer);
-    (void)variant;
+    float *to = place_of(e, &e->runs[variant], event->point, event->layer);
     for (int32_t r = 0; to && r < event->n_rows; r++)
         for (int64_t i = 0; i < groups; i++)
             memcpy(to + event->rows[r].index * n + i * inner,
@@ -81,23 +80,30 @@ static psc_metric metric_of(const circuit_state *s, psc_metric_term terms[2]) {
         .struct_size = sizeof(psc_metric), .n_terms = contrast ? 2 : 1, .terms = terms};
 }
 
-/* Gradients of this run, or of the run with a change, and its residuals. */
-static int find_gradients(eap *e, const psc_change *change) {
+/* Gradients of this run, or of n runs with a change each, and their residuals. */
+static int find_gradients(eap *e, int32_t n, const psc_change *changes) {
     static const int32_t points[] = {PSC_HOOK_Q, PSC_HOOK_K, PSC_HOOK_V, PSC_HOOK_LN2_NORMALIZED,
         PSC_HOOK_LN_FINAL_NORMALIZED, PSC_HOOK_RESID_PRE + PSC_POINT_VALUES,
         PSC_HOOK_RESID_POST + PSC_POINT_VALUES, PSC_HOOK_RESID_MID + PSC_POINT_VALUES};
     const circuit_state *s = e->s;
     const size_t layers = (size_t)s->shape.n_layers * (size_t)e->all * sizeof(float);
     psc_metric_term terms[2];
-    const psc_metric metric = metric_of(s, terms);
-    for (int i = 0; i < 3; i++) memset(e->run.heads[i], 0, layers); /* rows without one have none */
-    memset(e->run.mlp, 0, layers);
-    memset(e->run.final, 0, (size_t)e->all * sizeof(float));
-    const psc_variant variant = {.struct_size = sizeof variant, .n_changes = 1, .changes = change};
-    e->run.resid_pre = change ? e->run.own_pre : s->own.writes.resid_pre;
-    e->run.resid_mid = change ? e->run.own_mid : s->own.writes.resid_mid;
-    return s->host->gradients(s->context, 1, change ? &variant : NULL, &metric,
-        !change                      ? 5
+    psc_metric metrics[EAP_MOST_RUNS];
+    psc_variant variants[EAP_MOST_RUNS];
+    for (int32_t k = 0; k < n; k++) {
+        eap_run *run = &e->runs[k];
+        metrics[k] = metric_of(s, terms);
+        variants[k] = (psc_variant){.struct_size = sizeof *variants, .n_changes = 1};
+        variants[k].changes = changes ? &changes[k] : NULL;
+        for (int i = 0; i < 3; i++)
+            memset(run->heads[i], 0, layers); /* rows without one have none */
+        memset(run->mlp, 0, layers);
+        memset(run->final, 0, (size_t)e->all * sizeof(float));
+        run->resid_pre = changes ? run->own_pre : s->own.writes.resid_pre;
+        run->resid_mid = changes ? run->own_mid : s->own.writes.resid_mid;
+    }
+    return s->host->gradients(s->context, n, changes ? variants : NULL, metrics,
+        !changes                     ? 5
         : s->shape.parallel_residual ? 7
                                      : 8,
         points, on_tensor, e);
@@ -109,35 +115,61 @@ static int64_t rounded(int64_t n) {
     return (n + LANES - 1) / LANES * LANES;
 }
 
-/* Gives each array its place from `memory` on; null: only counts. Returns the floats. */
-static int64_t place(eap *e, const circuit_state *s, float *memory) {
-    const int64_t n = s->model->d_model, heads = s->shape.n_heads, layers = s->shape.n_layers;
-    const int64_t readers = 3 * heads + 1, panels = rounded(s->n_senders);
-    const int mid = !s->shape.parallel_residual, inputs = s->scores >= SCORES_EAP_IG;
-    int64_t rows = (int64_t)(PANEL_BYTES / ((uint64_t)(panels * n) * sizeof(float))), used = 0;
-    rows = rows < 1 ? 1 : rows > MOST_ROWS ? MOST_ROWS : rows;
-    e->all = (int64_t)s->n_rows * n;
-    e->rows_together = (int32_t)rows;
-    e->all_panels = panels / LANES;
-    struct {
-        void *to; /* the address of a pointer */
-        int64_t floats;
-    } arrays[] = {{&e->run.heads[0], layers * e->all}, {&e->run.heads[1], layers * e->all},
-        {&e->run.heads[2], layers * e->all}, {&e->run.mlp, layers * e->all},
-        {&e->run.final, e->all}, {&e->run.pre, inputs ? (layers + 1) * e->all : 0},
-        {&e->run.mid, inputs && mid ? layers * e->all : 0}, {&e->input, inputs ? e->all : 0},
-        {&e->run.own_pre, 2 * (layers + 1)}, {&e->run.own_mid, 2 * (layers + 1)},
-        {&e->panels, rows * panels * n}, {&e->dz, rows * n}, {&e->writes, rows * heads * n},
-        {&e->scale, rows}, {&e->read, rows * (readers + 2) * n}, {&e->mean, 2 * rows * readers},
-        {&e->along, 2 * rows * readers}, {&e->products, (readers + 2) * panels},
-        {&e->u, rows * ((int64_t)s->model->d_head + 2 * LANES)}, {&e->y, rows * n}, {&e->ones, n},
-        {&e->zeros, n}};
-    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
+typedef struct placed {
+    void *to; /* the address of a pointer */
+    int64_t floats;
+} placed;
+
+/* Gives n arrays their places from `memory` on; null: only counts. Returns the floats. */
+static int64_t place_arrays(const placed *arrays, size_t n, float *memory) {
+    int64_t used = 0;
+    for (size_t i = 0; i < n; i++) {
         float *at = memory ? memory + used : NULL;
         memcpy(arrays[i].to, &at, sizeof at);
         used += rounded(arrays[i].floats);
     }
     return used;
+}
+
+static int64_t place_run(eap_run *run, const circuit_state *s, int64_t all, float *memory) {
+    const int64_t layers = s->shape.n_layers;
+    const int mid = !s->shape.parallel_residual, inputs = s->scores >= SCORES_EAP_IG;
+    const placed arrays[] = {{&run->heads[0], layers * all}, {&run->heads[1], layers * all},
+        {&run->heads[2], layers * all}, {&run->mlp, layers * all}, {&run->final, all},
+        {&run->pre, inputs ? (layers + 1) * all : 0}, {&run->mid, inputs && mid ? layers * all : 0},
+        {&run->input, inputs ? all : 0}, {&run->own_pre, 2 * (layers + 1)},
+        {&run->own_mid, 2 * (layers + 1)}};
+    return place_arrays(arrays, sizeof arrays / sizeof *arrays, memory);
+}
+
+/* Runs of few rows are computed together. */
+static int32_t choose_together(const circuit_state *s) {
+    int32_t n = s->scores >= SCORES_EAP_IG ? RUN_ROWS / s->n_rows : 1;
+    if (n > s->steps) n = s->steps;
+    if (n > EAP_MOST_RUNS) n = EAP_MOST_RUNS;
+    return n < 1 ? 1 : n;
+}
+
+/* Gives everything its place from `memory` on; null: only counts. Returns the floats. */
+static int64_t place(eap *e, const circuit_state *s, float *memory) {
+    const int64_t n = s->model->d_model, heads = s->shape.n_heads;
+    const int64_t readers = 3 * heads + 1, panels = rounded(s->n_senders);
+    int64_t rows = (int64_t)(PANEL_BYTES / ((uint64_t)(panels * n) * sizeof(float))), used = 0;
+    rows = rows < 1 ? 1 : rows > MOST_ROWS ? MOST_ROWS : rows;
+    e->all = (int64_t)s->n_rows * n;
+    e->rows_together = (int32_t)rows;
+    e->all_panels = panels / LANES;
+    e->runs_together = choose_together(s);
+    for (int32_t k = 0; k < e->runs_together; k++)
+        used += place_run(&e->runs[k], s, e->all, memory ? memory + used : NULL);
+    const placed arrays[] = {{&e->panels, rows * panels * n}, {&e->dz, rows * n},
+        {&e->writes, rows * heads * n}, {&e->scale, rows}, {&e->read, rows * (readers + 2) * n},
+        {&e->mean, 2 * rows * readers}, {&e->along, 2 * rows * readers},
+        {&e->products, (readers + 2) * panels},
+        {&e->u, rows * ((int64_t)s->model->d_head + 2 * LANES)}, {&e->y, rows * n}, {&e->ones, n},
+        {&e->zeros, n}};
+    return used +
+           place_arrays(arrays, sizeof arrays / sizeof *arrays, memory ? memory + used : NULL);
 }
 
 uint64_t circuit_eap_bytes(const circuit_state *s) {
@@ -150,10 +182,11 @@ static int make_room(eap *e) {
     float *memory = psc_kept_alloc(&s->eap, s->context, s->host, circuit_eap_bytes(s));
     if (!memory) return -1;
     place(e, s, memory);
-    for (int32_t l = 0; l <= s->shape.n_layers; l++) {
-        e->run.own_pre[l] = e->run.pre + l * e->all;
-        e->run.own_mid[l] = e->run.mid + l * e->all;
-    }
+    for (int32_t k = 0; k < e->runs_together; k++)
+        for (int32_t l = 0; l <= s->shape.n_layers; l++) {
+            e->runs[k].own_pre[l] = e->runs[k].pre + l * e->all;
+            e->runs[k].own_mid[l] = e->runs[k].mid + l * e->all;
+        }
     for (int32_t i = 0; i < s->model->d_model; i++) {
         e->ones[i] = 1.0f;
         e->zeros[i] = 0.0f;
@@ -337,10 +370,11 @@ static int add_layer(eap *e, int32_t layer) {
     return 0;
 }
 
-/* Adds the scores of the run whose gradients are there. */
-static int add_scores(eap *e) {
+/* Adds the scores of a run whose gradients are there. */
+static int add_scores(eap *e, const eap_run *run) {
     circuit_state *s = e->s;
     const int32_t layers = s->shape.n_layers;
+    e->run = *run;
     for (e->begin = s->first_row; e->begin < s->n_rows; e->begin += e->rows) {
         e->rows = s->n_rows - e->begin;
         if (e->rows > e->rows_together) e->rows = e->rows_together;
@@ -355,7 +389,7 @@ static int add_scores(eap *e) {
 }
 
 /* What a node writes a part of the way from the source's values to this run's. */
-static void mix(eap *e, const float *other, const float *own, double part) {
+static void mix(const eap *e, float *to_rows, const float *other, const float *own, double part) {
     const circuit_state *s = e->s;
     const int64_t n = s->model->d_model;
     for (int32_t r = 0; r < s->n_rows; r++) {
@@ -363,15 +397,14 @@ static void mix(eap *e, const float *other, const float *own, double part) {
         const int32_t at = s->other_row[r];
         const float *from = at < 0 ? to : other + at * n;
         for (int64_t i = 0; i < n; i++)
-            e->input[r * n + i] =
+            to_rows[r * n + i] =
                 (float)((double)from[i] + part * ((double)to[i] - (double)from[i]));
     }
 }
 
 /* Rows begin..end-1 of a point have the mixed values, as constants. */
-static psc_change fix_mixed(
-    const eap *e, int32_t point, int32_t layer, int32_t begin, int32_t end) {
-    const circuit_state *s = e->s;
+static psc_change fix_mixed(const circuit_state *s, const float *values, int32_t point,
+    int32_t layer, int32_t begin, int32_t end) {
     return (psc_change){.struct_size = sizeof(psc_change),
         .kind = PSC_CHANGE_FIX,
         .point = point,
@@ -381,20 +414,37 @@ static psc_change fix_mixed(
         .row_end = end,
         .head = -1,
         .key = -1,
-        .values = e->input + begin * (int64_t)s->model->d_model,
+        .values = values ? values + begin * (int64_t)s->model->d_model : NULL,
         .stride = s->model->d_model};
+}
+
+/* The runs in which rows of a node have `change`, with values part k / steps of the way, k = 1..n. */
+static int integrate(
+    eap *e, const psc_change *change, int32_t n, const float *other, const float *own) {
+    const circuit_state *s = e->s;
+    psc_change changes[EAP_MOST_RUNS];
+    for (int32_t begin = 0, count; begin < n; begin += count) {
+        count = n - begin < e->runs_together ? n - begin : e->runs_together;
+        for (int32_t i = 0; i < count; i++) {
+            float *input = e->runs[i].input;
+            mix(e, input, other, own, (double)(begin + i + 1) / (double)s->steps);
+            changes[i] = fix_mixed(
+                s, input, change->point, change->layer, change->row_begin, change->row_end);
+        }
+        if (find_gradients(e, count, changes)) return -1;
+        for (int32_t i = 0; i < count; i++)
+            if (add_scores(e, &e->runs[i])) return -1;
+    }
+    return 0;
 }
 
 /* The last input is this run's, where kl has no gradient. */
 static int integrate_inputs(eap *e) {
     const circuit_state *s = e->s;
+    const psc_change change = fix_mixed(s, NULL, PSC_HOOK_EMBED, -1, 0, s->n_rows);
     e->weight = 1.0 / s->steps;
-    for (int32_t k = 1; k < s->steps; k++) {
-        const psc_change change = fix_mixed(e, PSC_HOOK_EMBED, -1, 0, s->n_rows);
-        mix(e, s->source.writes.embed, s->own.writes.embed, (double)k / (double)s->steps);
-        if (find_gradients(e, &change) || add_scores(e)) return -1;
-    }
-    return s->metric == CIRCUIT_KL ? 0 : find_gradients(e, NULL) || add_scores(e);
+    if (integrate(e, &change, s->steps - 1, s->source.writes.embed, s->own.writes.embed)) return -1;
+    return s->metric == CIRCUIT_KL ? 0 : find_gradients(e, 1, NULL) || add_scores(e, &e->runs[0]);
 }
 
 /* The runs of one node. Of the last layer's writes the metric reads one row; only that is kept. */
@@ -403,13 +453,8 @@ static int integrate_node(
     const circuit_state *s = e->s;
     const int32_t row = s->rows.index[s->slot], last = layer == s->shape.n_layers - 1;
     const psc_change change =
-        fix_mixed(e, point, layer, last ? row : 0, last ? row + 1 : s->n_rows);
-    const int32_t steps = s->metric == CIRCUIT_KL ? s->steps - 1 : s->steps;
-    for (int32_t k = 1; k <= steps; k++) {
-        mix(e, other, own, (double)k / (double)s->steps);
-        if (find_gradients(e, &change) || add_scores(e)) return -1;
-    }
-    return 0;
+        fix_mixed(s, NULL, point, layer, last ? row : 0, last ? row + 1 : s->n_rows);
+    return integrate(e, &change, s->metric == CIRCUIT_KL ? s->steps - 1 : s->steps, other, own);
 }
 
 static int integrate_activations(eap *e) {
@@ -430,5 +475,5 @@ int circuit_attribute(circuit_state *s) {
     if (make_room(&e)) return -1;
     if (s->scores == SCORES_EAP_IG) return integrate_inputs(&e);
     if (s->scores == SCORES_EAP_IG_ACTIVATIONS) return integrate_activations(&e);
-    return find_gradients(&e, NULL) || add_scores(&e);
+    return find_gradients(&e, 1, NULL) || add_scores(&e, &e.runs[0]);
 }

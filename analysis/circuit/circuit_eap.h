@@ -7,6 +7,8 @@
 
 #include "circuit.h"
 
+enum { EAP_MOST_RUNS = 16 }; /* whose gradients one call of the host computes */
+
 /* Gradients of one run, [rows, N] each, and the residuals where receivers read it. */
 typedef struct eap_run {
     float *heads[3];    /* [L, rows, N] at q, k, v */
@@ -15,14 +17,16 @@ typedef struct eap_run {
     const float *const *resid_pre, *const *resid_mid; /* as psc_writes has them */
     float *pre, *mid; /* [L + 1, rows, N], [L, rows, N]: those of a run with a change */
     const float **own_pre, **own_mid; /* [L + 1], [L] pointers to these */
+    float *input; /* [rows of the run, N] what a node writes in a run with another value of it */
 } eap_run;
 
 typedef struct eap {
     circuit_state *s;
-    eap_run run;
-    int64_t all;   /* rows of the run times N */
-    double weight; /* of this run's scores */
-    float *input;  /* [rows of the run, N] what a node writes in a run with another value of it */
+    eap_run runs[EAP_MOST_RUNS];
+    int32_t runs_together; /* those that have memory */
+    eap_run run;           /* the one whose scores are being added */
+    int64_t all;           /* rows of the run times N */
+    double weight;         /* of a run's scores */
 
     /* a block of rows */
     int32_t begin, rows, rows_together;
