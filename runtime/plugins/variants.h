@@ -1,7 +1,8 @@
 /* Variants of a run: the meaning of a change, and a batch of changed runs.
- * Private to host_variants.c, variants_shared.c, variant_changes.c, variant_edges.c and gradients.h.
+ * Private to host_variants.c, variants_shared.c, variant_changes.c, variant_edges.c, variant_buffers.h
+ * and gradients.h.
  * Threads: the session's thread.
- * Ownership: a batch borrows the variants; psc_variants (host_variants.c) owns the buffers. */
+ * Ownership: a batch borrows the variants; psc_variants (variant_buffers.h) owns the buffers. */
 #ifndef VARIANTS_H
 #define VARIANTS_H
 

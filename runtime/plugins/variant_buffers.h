@@ -1,0 +1,59 @@
+/* The buffers of a run's variants.
+ * Private to host_variants.c and variant_buffers.c.
+ * Threads: the session's thread.
+ * Ownership: psc_host_drop_variants frees all of it. */
+#ifndef VARIANT_BUFFERS_H
+#define VARIANT_BUFFERS_H
+
+#include "variants.h"
+
+enum {
+    MOST_SLOTS = 64,
+    ROWS_TOGETHER = 256, /* enough for the matmuls' full speed */
+    MOST_PICKED = 256    /* panels of logits of a batch; with more all are computed */
+};
+
+/* What a sequence of the variants' cache holds. */
+typedef struct psc_variant_held {
+    int32_t copied;     /* positions of the run's keys and values, */
+    int32_t from_layer; /* from this layer on */
+    int32_t sequence;   /* of the run */
+} psc_variant_held;
+
+struct psc_variants {
+    int retained;         /* hook_resid_pre of all layers and rows */
+    int kept_z, kept_mlp; /* hook_z and hook_mlp_out of all layers but the last; -1: none */
+    psc_kv_cache *cache;
+    psc_variant_held held[MOST_SLOTS]; /* [n_slots] sequences of cache */
+    int32_t n_slots;
+    psc_kv_cache *own; /* one sequence: a batch of variants of few rows; null until needed */
+    int32_t sequences[ROWS_TOGETHER], lengths[ROWS_TOGETHER]; /* of their prefixes */
+    psc_registry *registry;
+    psc_forward *forward;
+    psc_variant_slot slots[ROWS_TOGETHER];
+    int32_t most_rows;
+    psc_row *rows;  /* [most_rows] of the batch */
+    float *resid;   /* [most_rows, N] */
+    float *z, *mlp; /* [most_rows, N] of the first layer, if kept */
+    float *picked;  /* the logits of a variant's token_ids, [picked_floats] */
+    size_t picked_floats;
+    int32_t panels[MOST_PICKED]; /* of the batch's token_ids */
+    bool *wanted;                /* [most_rows] whose logits are delivered */
+    float *logits;               /* [most_rows or ROWS_TOGETHER, V] */
+    psc_row *shown;              /* [most_rows] the rows of one variant's event */
+    psc_row *first;              /* [most_rows] the rows that the first layer changes, */
+    float *changed;              /* [most_rows, N] and their residual */
+    bool all_logits;
+    psc_edge_buffers edges;
+    uint64_t bytes; /* of all this, counted as retained */
+};
+
+/* Opens what n variants need, and counts it as retained; a failure beyond the cap. */
+psc_status psc_variant_buffers_open(psc_context *context, int32_t n_variants, psc_error *error);
+/* Room for the logits of the delivered rows: all rows, or one per variant. */
+psc_status psc_variant_logits_open(psc_context *context, bool all, psc_error *error);
+/* psc_edge_buffers_fill, whose growth counts as retained. */
+psc_status psc_variant_edges_fill(
+    psc_context *context, const psc_variant_batch *batch, psc_edge_pass *out, psc_error *error);
+
+#endif
