@@ -186,10 +186,11 @@ static psc_status take_names(
     snprintf(number, sizeof number, "%lld",
         (long long)(json_is_integer(id) ? json_integer_value(id) : e->line));
     psc_status status = take_name(&group, pairs, e->line, "group", object, error);
-    if (!status && id && json_is_real(id))
+    if (!status && json_is_real(id))
         status = psc_pairs_fail(pairs, e->line, error,
             "\"id\" is a number with a point or an exponent; give a whole number or a text");
-    else if (!status && id && !json_is_integer(id))
+    if (status) return status;
+    if (id && !json_is_integer(id))
         status = take_name(&text, pairs, e->line, "id", object, error);
     else
         text = number;

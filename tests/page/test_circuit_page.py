@@ -182,7 +182,8 @@ def test_pairs(made: Maker, open_page: Opener, tmp_path: Path) -> None:
     shown = opened.table(opened.figure("circuit", title=title)).column("curve_faithfulness")
     means = run.arrays["circuit.curve_faithfulness.over_examples"]
     np.testing.assert_allclose(shown, means[0], rtol=1e-3)
-    assert opened.figure("circuit", title=title).locator(".band").count() == 2
+    bands = opened.figure("circuit", title=title).locator(".band")
+    assert bands.count() == 3  # faithfulness, completeness, random circuits
     examples = run.section("circuit")["examples"]
     groups = run.section("circuit")["groups"]
     opened.page.get_by_role("combobox", name="Shown").select_option(index=1 + len(groups) + 2)
