@@ -1,5 +1,5 @@
 /* Variants of a run: the meaning of a change, and a batch of changed runs.
- * Private to host_variants.c, variants_shared.c, variant_changes.c, variant_edges.c, variant_buffers.h
+ * Private to variants_shared.c, variant_changes.c, variant_edges.c, variant_buffers.h
  * and gradients.h.
  * Threads: the session's thread.
  * Ownership: a batch borrows the variants; psc_variants (variant_buffers.h) owns the buffers. */
