@@ -145,7 +145,11 @@ class Model(Generation, Caching, Weights, Instruments, Corpora):
         return loss if return_type == "loss" else (out, loss)
 
     def score(
-        self, requests: Iterable[tuple[Text, Text]], *, prepend_bos: bool = False
+        self,
+        requests: Iterable[tuple[Text, Text]],
+        *,
+        prepend_bos: bool = False,
+        interventions: Interventions = (),
     ) -> list[Score]:
         """The log-likelihood of continuations.
 
@@ -157,18 +161,23 @@ class Model(Generation, Caching, Weights, Instruments, Corpora):
             requests: Pairs (prefix, continuation): two texts, or two lists of ids.
             prepend_bos: Put the beginning-of-text token in front of each; without it only where
                 nothing precedes a continuation.
+            interventions: Changes of the model for all requests, such as ablate("L0H3"); their
+                values come from files, as over a corpus.
 
         Returns:
             A Score per request.
 
         Raises:
             InputError: A request is no pair, a continuation is empty, a request is longer than the
-                context, or an id is outside the vocabulary.
+                context, an id is outside the vocabulary, or an intervention needs another prompt.
             StateError: The model has hooks, which would see shared beginnings once.
         """
         if self._entries or self._extra:
             raise StateError("score takes no hooks; remove them by reset_hooks")
-        return scores_of(self, requests, yes_or_no("prepend_bos", prepend_bos))
+        from .corpora.states import as_edits
+
+        load = [edit.load for edit in as_edits(interventions, "score")]
+        return scores_of(self, requests, yes_or_no("prepend_bos", prepend_bos), load)
 
     def _logits(
         self, sequences: list[Tokens], rows: str, bos: bool, change: Change | None

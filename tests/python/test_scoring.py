@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from program import run_program
-from pythiascope import InputError, Model, StateError
+from pythiascope import InputError, Model, StateError, ablate, patch, scale, steer
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests" / "golden" / "score" / "examples.jsonl"
@@ -49,6 +49,31 @@ def test_the_program_has_the_same_bits(model: Model, tmp_path: Path) -> None:
     run_program("score", str(GOLDEN), "--examples", str(out))
     lines = [json.loads(line) for line in out.read_text().splitlines()]
     assert [v for line in lines for v in line["sums"]] == [s.sum for s in model.score(ALL)]
+
+
+def test_interventions_are_those_of_the_program(model: Model, tmp_path: Path) -> None:
+    out = tmp_path / "scores.jsonl"
+    edits = ("--ablate", "L1H0", "--scale", "L0.mlp_out:factor=0.5")
+    run_program("score", str(GOLDEN), "--examples", str(out), *edits)
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    changes = [ablate("L1H0"), scale("L0.mlp_out", factor=0.5)]
+    plain, changed = model.score(ALL), model.score(ALL, interventions=changes)
+    assert [v for line in lines for v in line["sums"]] == [s.sum for s in changed]
+    assert all(a.sum != b.sum for a, b in zip(plain, changed))
+    assert model.score(ALL[3:4], interventions=changes)[0].sum == changed[3].sum
+    assert [s.sum for s in model.score(ALL)] == [s.sum for s in plain]  # nothing is left behind
+
+
+def test_interventions_that_scores_refuse(model: Model) -> None:
+    pair = [("the old", " man")]
+    for edit in (patch("L0H0", source="a"), steer("embed", plus="a", minus="b")):
+        with pytest.raises(InputError, match="which score lacks"):
+            model.score(pair, interventions=edit)
+    with pytest.raises(StateError, match="edits last rows only"):
+        model.score(pair, interventions=ablate("L1H0", rows="last"))
+    with pytest.raises(InputError):
+        model.score(pair, interventions=3)  # type: ignore[arg-type]
+    assert model.score(pair)[0].sum < 0
 
 
 def test_a_score_depends_on_its_request_alone(model: Model) -> None:

@@ -70,14 +70,14 @@ class Setup:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def as_edits(interventions: Interventions | None) -> list[Given]:
+def as_edits(interventions: Interventions | None, where: str = "a corpus") -> list[Given]:
     """Interventions as plugins to load; InputError for one that takes another prompt's values."""
     if interventions is None:
         return []
     edits = combined(interventions)
     for edit in edits:
         if edit.prompts or edit.kind == "patch":
-            raise InputError(f"{edit!r} takes values from a source prompt, which a corpus lacks")
+            raise InputError(f"{edit!r} takes values from a source prompt, which {where} lacks")
     return as_plugins([(edit.kind, edit.options) for edit in edits])
 
 

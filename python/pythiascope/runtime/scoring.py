@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from typing import Any, NamedTuple, Union
 
 import numpy as np
@@ -13,6 +14,7 @@ from .._c import structures as c
 from ..errors import InputError
 from . import tokens as tk
 from .base import ModelBase
+from .session import Session
 from .tokens import Ids, Tokens
 
 __all__ = ["Score", "scores_of"]
@@ -48,9 +50,12 @@ class Score(NamedTuple):
 
 
 def scores_of(
-    model: ModelBase, requests: Iterable[tuple[Text, Text]], prepend_bos: bool
+    model: ModelBase,
+    requests: Iterable[tuple[Text, Text]],
+    prepend_bos: bool,
+    load: Sequence[Callable[[Session], None]] = (),
 ) -> list[Score]:
-    """The score of each (prefix, continuation)."""
+    """The score of each (prefix, continuation); load: what loads each editor into a session."""
     try:
         given = enumerate(requests)
     except TypeError:
@@ -58,7 +63,7 @@ def scores_of(
     split = [_split(model, i, request, prepend_bos) for i, request in given]
     if not split:
         return []
-    return _run(model, split)
+    return _run(model, split, load)
 
 
 def _split(model: ModelBase, i: int, request: Any, bos: bool) -> tuple[Tokens, int, int]:
@@ -114,7 +119,11 @@ def _bos(model: ModelBase, i: int) -> int:
     return model._opened.bos
 
 
-def _run(model: ModelBase, split: list[tuple[Tokens, int, int]]) -> list[Score]:
+def _run(
+    model: ModelBase,
+    split: list[tuple[Tokens, int, int]],
+    load: Sequence[Callable[[Session], None]],
+) -> list[Score]:
     n_ctx, longest = model.cfg.n_ctx, max(len(tokens) for tokens, _, _ in split)
     for i, (tokens, _, _) in enumerate(split):
         if len(tokens) > n_ctx + 1:
@@ -131,8 +140,15 @@ def _run(model: ModelBase, split: list[tuple[Tokens, int, int]]) -> list[Score]:
     capacity = min(-(-(longest - 1) // 64) * 64, n_ctx)
     each = 8 * model.cfg.n_layers * model.cfg.d_model * capacity
     n = max(1, min(_SEQUENCES, len(split), _MOST_CACHE // each))
-    with model._turn.hold():
-        model._session(n, capacity).score(out, array, log_p)
+    with model._turn.hold(), ExitStack() as exits:
+        if load:
+            session = model._new_session(n_sequences=n, capacity=capacity, accumulate=True)
+            exits.callback(session.close)
+        else:
+            session = model._session(n, capacity)
+        for one_load in load:
+            one_load(session)
+        session.score(out, array, log_p)
     scores, at = [], 0
     for one, (tokens, begin, size) in zip(out, split):
         own = log_p[at : at + one.n]
