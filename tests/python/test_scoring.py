@@ -53,10 +53,10 @@ def test_the_program_has_the_same_bits(model: Model, tmp_path: Path) -> None:
 
 def test_interventions_are_those_of_the_program(model: Model, tmp_path: Path) -> None:
     out = tmp_path / "scores.jsonl"
-    edits = ("--ablate", "L1H0", "--scale", "L0.mlp_out:factor=0.5")
+    edits = ("--ablate", "L1H0", "--scale", "0_mlp_out:alpha=0.5")
     run_program("score", str(GOLDEN), "--examples", str(out), *edits)
     lines = [json.loads(line) for line in out.read_text().splitlines()]
-    changes = [ablate("L1H0"), scale("L0.mlp_out", factor=0.5)]
+    changes = [ablate("L1H0"), scale("0_mlp_out", alpha=0.5)]
     plain, changed = model.score(ALL), model.score(ALL, interventions=changes)
     assert [v for line in lines for v in line["sums"]] == [s.sum for s in changed]
     assert all(a.sum != b.sum for a, b in zip(plain, changed))
