@@ -360,7 +360,8 @@ int psc_host_variants(psc_context *context, int32_t n, const psc_variant *varian
             context, PSC_ERROR_INPUT, "variants: logit_rows must be PSC_ROWS_ALL or PSC_ROWS_LAST");
     psc_error error = {PSC_OK, ""};
     bool all = logit_rows == PSC_ROWS_ALL;
-    psc_status status = psc_variant_buffers_open(context, n, &error);
+    const bool edges = psc_variant_at(variants, 0).edges != NULL;
+    psc_status status = psc_variant_buffers_open(context, n, edges, all, &error);
     if (status == PSC_OK) status = psc_variant_logits_open(context, all, &error);
     if (status != PSC_OK) return psc_host_pass(context, &error);
     const bool shared = context->session->share.n_parts > 1;

@@ -99,10 +99,20 @@ static psc_status count(psc_context *context, double bytes, psc_error *error) {
     return PSC_OK;
 }
 
-/* Chooses the slots of a cache of `capacity` positions, of which at least one counts, and counts all
- * buffers. */
+/* Bytes that later calls count: logits, and the edges of the largest batch. */
+static double later_bytes(const psc_context *context, bool edges, bool all_logits) {
+    const psc_session *s = context->session;
+    const int32_t most = context->variants->most_rows, together = psc_edge_rows_together(s);
+    const double logits = (double)(all_logits ? most : ROWS_TOGETHER) * s->model->info.d_vocab;
+    const uint64_t of_edges =
+        edges ? psc_edge_bytes(s, most < together ? most : together, ROWS_TOGETHER) : 0;
+    return logits * sizeof(float) + (double)of_edges;
+}
+
+/* Chooses the slots of a cache of `capacity` positions, so that `later` bytes fit, too, if a slot
+ * remains, and counts all buffers. */
 static psc_status count_buffers(
-    psc_context *context, int32_t capacity, int32_t n_variants, psc_error *error) {
+    psc_context *context, int32_t capacity, int32_t n_variants, double later, psc_error *error) {
     psc_variants *v = context->variants;
     const psc_session *s = context->session;
     const psc_model_info *info = &s->model->info;
@@ -110,20 +120,22 @@ static psc_status count_buffers(
     const double rows = v->most_rows * (wide + (double)psc_forward_row_bytes(&s->model->config));
     int32_t n = n_variants < MOST_SLOTS ? n_variants : MOST_SLOTS;
     while (n > 1 && (cache_bytes(info, n, capacity) > CACHE_BYTES ||
-                        rows + cache_bytes(info, n, capacity) > room_of(s)))
+                        rows + later + cache_bytes(info, n, capacity) > room_of(s)))
         n--;
     v->n_slots = n;
     return count(context, rows + cache_bytes(info, n, capacity), error);
 }
 
-psc_status psc_variant_buffers_open(psc_context *context, int32_t n_variants, psc_error *error) {
+psc_status psc_variant_buffers_open(
+    psc_context *context, int32_t n_variants, bool edges, bool all_logits, psc_error *error) {
     psc_variants *v = context->variants;
     const psc_session *s = context->session;
     const psc_model_info *info = &s->model->info;
     if (v->forward) return PSC_OK;
     int32_t last_position, longest = longest_sequence(s, &last_position);
     v->most_rows = longest > ROWS_TOGETHER ? longest : ROWS_TOGETHER;
-    if (count_buffers(context, last_position + 1, n_variants, error) != PSC_OK)
+    const double later = later_bytes(context, edges, all_logits);
+    if (count_buffers(context, last_position + 1, n_variants, later, error) != PSC_OK)
         return PSC_ERROR_MEMORY;
     size_t rows = (size_t)v->most_rows;
     v->rows = malloc(rows * sizeof *v->rows);

@@ -48,8 +48,10 @@ struct psc_variants {
     uint64_t bytes; /* of all this, counted as retained */
 };
 
-/* Opens what n variants need, and counts it as retained; a failure beyond the cap. */
-psc_status psc_variant_buffers_open(psc_context *context, int32_t n_variants, psc_error *error);
+/* Opens what n variants need, and counts it as retained; a failure beyond the cap. Leaves room for
+ * logits (all_logits: of all rows) and edges, which are opened later. */
+psc_status psc_variant_buffers_open(
+    psc_context *context, int32_t n_variants, bool edges, bool all_logits, psc_error *error);
 /* Room for the logits of the delivered rows: all rows, or one per variant. */
 psc_status psc_variant_logits_open(psc_context *context, bool all, psc_error *error);
 /* psc_edge_buffers_fill, whose growth counts as retained. */

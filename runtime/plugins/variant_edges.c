@@ -112,14 +112,24 @@ int32_t psc_edge_rows_together(const psc_session *s) {
     return rows < INT32_MAX ? (int32_t)rows : INT32_MAX;
 }
 
+static uint64_t input_bytes(const psc_session *s) {
+    return (uint64_t)INPUT_ROWS * (3 * (uint64_t)s->model->info.n_heads + 1) * stride_of(s) *
+           sizeof(float);
+}
+
+uint64_t psc_edge_bytes(const psc_session *s, int32_t n_rows, int32_t n_slots) {
+    const psc_edge_shape shape = shape_of(s);
+    return input_bytes(s) + (uint64_t)n_rows * row_bytes(s) +
+           (uint64_t)n_slots * receivers_of(&shape) * (set_bytes(&shape) + 1);
+}
+
 static psc_status open_memory(
     psc_edge_buffers *b, const psc_session *s, const psc_variant_batch *batch, psc_error *error) {
     const psc_edge_shape shape = shape_of(s);
-    const uint64_t inputs =
-        (uint64_t)INPUT_ROWS * (3 * (uint64_t)shape.n_heads + 1) * stride_of(s) * sizeof(float);
+    const uint64_t inputs = input_bytes(s);
     const uint64_t differences = (uint64_t)batch->n_rows * row_bytes(s);
     const uint64_t receivers = (uint64_t)batch->n_slots * receivers_of(&shape);
-    const uint64_t bytes = inputs + differences + receivers * (set_bytes(&shape) + 1);
+    const uint64_t bytes = psc_edge_bytes(s, batch->n_rows, batch->n_slots);
     const uint64_t cap = s->options.retained_cap, used = s->retained_bytes - b->bytes;
     if (b->bytes < bytes) {
         if (used > cap || bytes > cap - used)

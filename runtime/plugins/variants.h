@@ -79,6 +79,8 @@ const char *psc_variant_edges_check(
     const psc_session *s, const psc_variant *variant, psc_variant_span *out);
 /* Rows of a batch of several variants with edges. */
 int32_t psc_edge_rows_together(const psc_session *s);
+/* Bytes of the edges of a batch of n_rows rows and n_slots variants, without their marks. */
+uint64_t psc_edge_bytes(const psc_session *s, int32_t n_rows, int32_t n_slots);
 /* A pass over the batch, of at most most_rows rows, the same in every call. */
 psc_status psc_edge_buffers_fill(psc_edge_buffers *b, const psc_session *s,
     const psc_variant_batch *batch, int32_t most_rows, psc_edge_pass *out, psc_error *error);

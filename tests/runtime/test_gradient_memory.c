@@ -154,6 +154,35 @@ Test(gradient_memory, whole_tensors_are_capped) {
     tear_down();
 }
 
+/* Whether circuit with patched edges runs under a cap on retained bytes; 0: the default. */
+static psc_status run_edges(uint64_t cap) {
+    psc_session_options options = PSC_SESSION_OPTIONS_INIT;
+    options.threads = 1;
+    options.capacity = ROWS;
+    options.retained_cap = cap;
+    psc_session_close(&session);
+    cr_assert_eq(psc_session_open(&session, model, &options, &error), PSC_OK, "%s", error.message);
+    const char *what = "scores=eap,edges=20,minimal=0,check=20,random=0";
+    cr_assert_eq(psc_session_plugin(session, "circuit", what, &error), PSC_OK, "%s", error.message);
+    cr_assert_eq(psc_session_target(session, "#5", &error), PSC_OK);
+    tokens[3].id = 321;
+    psc_status status = run(NULL, PSC_PHASE_BASE);
+    if (status == PSC_OK) status = run(NULL, PSC_PHASE_SOURCE);
+    tokens[3].id = 322;
+    return status == PSC_OK ? run(NULL, PSC_PHASE_CHANGED) : status;
+}
+
+/* The caches of many variants leave room for the edges of a pass; a cap without room for one variant
+ * refuses. */
+Test(gradient_memory, patched_edges_are_capped) {
+    set_up();
+    cr_assert_eq(run_edges((uint64_t)72 << 20), PSC_OK, "%s", error.message);
+    cr_assert_neq(run_edges((uint64_t)54 << 20), PSC_OK);
+    cr_assert(strstr(error.message, "patched edges of"), "%s", error.message);
+    cr_assert(strstr(error.message, "retained_cap"), "%s", error.message);
+    tear_down();
+}
+
 /* The MiB that circuit names when it refuses, and the gradient, are its peak. */
 Test(gradient_memory, circuit) {
     set_up();
