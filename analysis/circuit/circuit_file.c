@@ -26,22 +26,23 @@ static char *read_text(const circuit_state *s, const char *path) {
         refuse(s, path, "the file cannot be opened");
         return NULL;
     }
-    size_t room = 1 << 16, n = 0;
-    for (; room <= MOST_BYTES; room *= 2) {
+    size_t n = 0;
+    int whole = 0; /* all bytes are in text, with room for a 0 */
+    for (size_t room = 1 << 16; room <= MOST_BYTES && !whole; room *= 2) {
         char *more = realloc(text, room);
         if (!more) break;
         text = more;
         n += fread(text + n, 1, room - n, file);
-        if (n < room) break;
+        if (ferror(file)) break;
+        whole = n < room;
     }
-    const int whole = text && n < room && !ferror(file);
     fclose(file);
     if (whole) {
         text[n] = 0;
         return text;
     }
     free(text);
-    refuse(s, path, "the file cannot be read, or has more than 64 MiB");
+    refuse(s, path, "the file cannot be read, or has 64 MiB or more");
     return NULL;
 }
 

@@ -23,13 +23,31 @@ int circuit_json_take(circuit_json *json, char c) {
     return 1;
 }
 
+/* The character of the escape whose letter is at *at, which moves to the escape's last byte; 0: it is
+ * no escape. Controls and all beyond ASCII are '?': no name has them. */
+static char escaped(const char **at) {
+    char code[5] = "";
+    if (**at && strchr("\"\\/", **at)) return **at;
+    if (**at && strchr("bfnrt", **at)) return '?';
+    if (**at != 'u' || strspn(*at + 1, "0123456789abcdefABCDEF") < 4) return 0;
+    memcpy(code, *at + 1, 4);
+    *at += 4;
+    const unsigned long c = strtoul(code, NULL, 16);
+    return (char)(c >= 32 && c < 127 ? c : '?');
+}
+
 int circuit_json_string(circuit_json *json, char *out, size_t size) {
     size_t n = 0;
     if (!circuit_json_take(json, '"')) return refuse(json);
     for (; *json->at != '"'; json->at++) {
-        if ((unsigned char)*json->at < 32) return refuse(json); /* the end, or a raw control */
-        if (*json->at == '\\' && !*++json->at) return refuse(json);
-        if (n + 1 < size) out[n] = *json->at;
+        char c = *json->at;
+        if ((unsigned char)c < 32) return refuse(json); /* the end, or a raw control */
+        if (c == '\\') {
+            json->at++;
+            c = escaped(&json->at);
+            if (!c) return refuse(json);
+        }
+        if (n + 1 < size) out[n] = c;
         n++;
     }
     json->at++;

@@ -139,6 +139,10 @@ Test(circuit, files_refused) {
     char deep[200] = "{\"other\": ";
     memset(deep + strlen(deep), '[', 100);
     refuse_file(model, path, deep, "is not JSON");
+    refuse_file(model, path, "[\"logits<-\\embed\"]", "is not JSON");
+    refuse_file(model, path, "[\"logits<-\\u00\"]", "is not JSON");
+    refuse_file(model, path, "[\"logits<-embed\\u00e9\"]", "'logits<-embed?' is no edge");
+    refuse_file(model, path, "[\"logits\\u003c-\\u0065mbed\", \"input->logits\"]", "appears twice");
     refuse_file(model, path, "", "no list");
     refuse_file(model, path, "{}", "no list \"edges\"");
     refuse_file(model, path, "[]", "it has no edge");
@@ -154,6 +158,9 @@ Test(circuit, files_refused) {
         snprintf(text, sizeof text, "[\"%s\"]", bad[i]);
         refuse_file(model, path, text, "is no edge of this model");
     }
+    write_text(path, "[", 1);
+    cr_assert_eq(truncate(path, 64 << 20), 0);
+    refuse_file(model, path, NULL, "64 MiB or more");
     unlink(path);
     refuse_file(model, path, NULL, "cannot be opened");
     psc_model_close(&model);
