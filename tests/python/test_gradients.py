@@ -48,6 +48,16 @@ def test_a_gradient_is_the_slope(model):
     assert cache.metric == pytest.approx(expected, rel=1e-5)
 
 
+def test_sum_adds_metrics(model):
+    rows = [Metric.logit(3, pos=i) for i in range(3)]
+    _, first = model.run_with_cache(TEXT, incl_bwd=True, metric=sum(rows))
+    _, second = model.run_with_cache(TEXT, incl_bwd=True, metric=rows[0] + rows[1] + rows[2])
+    assert first.metric == second.metric
+    assert np.array_equal(first["hook_embed_grad"], second["hook_embed_grad"])
+    with pytest.raises(TypeError):
+        1 + rows[0]
+
+
 def test_a_sequence_has_its_own_gradient_in_a_batch(model):
     both = Metric.logit(3, batch=0) + Metric.logit(4, pos=1, batch=1)
     _, cache = model.run_with_cache(BATCH, incl_bwd=True, metric=both)

@@ -80,6 +80,9 @@ class Metric:
             return NotImplemented
         return Metric(self._terms + other._terms, self._loss + other._loss)
 
+    def __radd__(self, other: int) -> Metric:
+        return self if other == 0 else NotImplemented  # sum() begins with 0
+
     def __mul__(self, factor: float) -> Metric:
         by = float(factor)
         return Metric([t._replace(weight=t.weight * by) for t in self._terms], self._loss * by)
