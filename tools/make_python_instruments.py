@@ -100,7 +100,7 @@ SHARED = (
         "source",
         "Any",
         "()",
-        "source prompts, numbered from 1, for interventions, sweep and attribution.",
+        "source prompts, numbered from 1, for plugins and interventions.",
     ),
     Parameter(
         "prepend_bos",

@@ -65,7 +65,7 @@ class Instruments(Labelled):
             contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
-            source: source prompts, numbered from 1, for interventions, sweep and attribution.
+            source: source prompts, numbered from 1, for plugins and interventions.
             prepend_bos: put the beginning token in front; a plugin that needs it has it in any
                 case.
 
@@ -114,7 +114,7 @@ class Instruments(Labelled):
             contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
-            source: source prompts, numbered from 1, for interventions, sweep and attribution.
+            source: source prompts, numbered from 1, for plugins and interventions.
             prepend_bos: put the beginning token in front; a plugin that needs it has it in any
                 case.
 
@@ -178,7 +178,7 @@ class Instruments(Labelled):
             contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
-            source: source prompts, numbered from 1, for interventions, sweep and attribution.
+            source: source prompts, numbered from 1, for plugins and interventions.
             prepend_bos: put the beginning token in front; a plugin that needs it has it in any
                 case.
 
@@ -250,7 +250,7 @@ class Instruments(Labelled):
             contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
-            source: source prompts, numbered from 1, for interventions, sweep and attribution.
+            source: source prompts, numbered from 1, for plugins and interventions.
             prepend_bos: put the beginning token in front; a plugin that needs it has it in any
                 case.
 
@@ -308,7 +308,7 @@ class Instruments(Labelled):
             contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
-            source: source prompts, numbered from 1, for interventions, sweep and attribution.
+            source: source prompts, numbered from 1, for plugins and interventions.
             prepend_bos: put the beginning token in front; a plugin that needs it has it in any
                 case.
 
@@ -358,7 +358,7 @@ class Instruments(Labelled):
             contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
-            source: source prompts, numbered from 1, for interventions, sweep and attribution.
+            source: source prompts, numbered from 1, for plugins and interventions.
             prepend_bos: put the beginning token in front; a plugin that needs it has it in any
                 case.
 
@@ -419,7 +419,7 @@ class Instruments(Labelled):
             contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
-            source: source prompts, numbered from 1, for interventions, sweep and attribution.
+            source: source prompts, numbered from 1, for plugins and interventions.
             prepend_bos: put the beginning token in front; a plugin that needs it has it in any
                 case.
 
@@ -471,7 +471,7 @@ class Instruments(Labelled):
             contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
-            source: source prompts, numbered from 1, for interventions, sweep and attribution.
+            source: source prompts, numbered from 1, for plugins and interventions.
             prepend_bos: put the beginning token in front; a plugin that needs it has it in any
                 case.
 
@@ -526,7 +526,7 @@ class Instruments(Labelled):
             contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
-            source: source prompts, numbered from 1, for interventions, sweep and attribution.
+            source: source prompts, numbered from 1, for plugins and interventions.
             prepend_bos: put the beginning token in front; a plugin that needs it has it in any
                 case.
 
@@ -633,7 +633,7 @@ class Instruments(Labelled):
             contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
-            source: source prompts, numbered from 1, for interventions, sweep and attribution.
+            source: source prompts, numbered from 1, for plugins and interventions.
             prepend_bos: put the beginning token in front; a plugin that needs it has it in any
                 case.
 
@@ -708,7 +708,7 @@ class Instruments(Labelled):
             contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
-            source: source prompts, numbered from 1, for interventions, sweep and attribution.
+            source: source prompts, numbered from 1, for plugins and interventions.
             prepend_bos: put the beginning token in front; a plugin that needs it has it in any
                 case.
 
@@ -757,7 +757,7 @@ class Instruments(Labelled):
             contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
-            source: source prompts, numbered from 1, for interventions, sweep and attribution.
+            source: source prompts, numbered from 1, for plugins and interventions.
             prepend_bos: put the beginning token in front; a plugin that needs it has it in any
                 case.
 
@@ -815,7 +815,7 @@ class Instruments(Labelled):
             contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
-            source: source prompts, numbered from 1, for interventions, sweep and attribution.
+            source: source prompts, numbered from 1, for plugins and interventions.
             prepend_bos: put the beginning token in front; a plugin that needs it has it in any
                 case.
 
@@ -887,7 +887,7 @@ class Instruments(Labelled):
             contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
-            source: source prompts, numbered from 1, for interventions, sweep and attribution.
+            source: source prompts, numbered from 1, for plugins and interventions.
             prepend_bos: put the beginning token in front; a plugin that needs it has it in any
                 case.
 
@@ -967,7 +967,7 @@ class Instruments(Labelled):
             contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
-            source: source prompts, numbered from 1, for interventions, sweep and attribution.
+            source: source prompts, numbered from 1, for plugins and interventions.
             prepend_bos: put the beginning token in front; a plugin that needs it has it in any
                 case.
 
@@ -1065,7 +1065,7 @@ class Instruments(Labelled):
             contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
-            source: source prompts, numbered from 1, for interventions, sweep and attribution.
+            source: source prompts, numbered from 1, for plugins and interventions.
             prepend_bos: put the beginning token in front; a plugin that needs it has it in any
                 case.
 
@@ -1144,7 +1144,7 @@ class Instruments(Labelled):
             contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
-            source: source prompts, numbered from 1, for interventions, sweep and attribution.
+            source: source prompts, numbered from 1, for plugins and interventions.
             prepend_bos: put the beginning token in front; a plugin that needs it has it in any
                 case.
 
@@ -1412,7 +1412,7 @@ class Instruments(Labelled):
             contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
-            source: source prompts, numbered from 1, for interventions, sweep and attribution.
+            source: source prompts, numbered from 1, for plugins and interventions.
             prepend_bos: put the beginning token in front; a plugin that needs it has it in any
                 case.
 
@@ -1608,7 +1608,7 @@ class Instruments(Labelled):
             contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
-            source: source prompts, numbered from 1, for interventions, sweep and attribution.
+            source: source prompts, numbered from 1, for plugins and interventions.
             prepend_bos: put the beginning token in front; a plugin that needs it has it in any
                 case.
 
@@ -1684,7 +1684,7 @@ class Instruments(Labelled):
             contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
-            source: source prompts, numbered from 1, for interventions, sweep and attribution.
+            source: source prompts, numbered from 1, for plugins and interventions.
             prepend_bos: put the beginning token in front; a plugin that needs it has it in any
                 case.
 
