@@ -89,6 +89,7 @@ typedef struct attribution_state {
 
     attribution_checked *checked; /* [n_checked] in the order of layers */
     int32_t n_checked;
+    int64_t n_places;           /* cells with an estimate, of which the random ones are drawn */
     int32_t *sampled, *largest; /* [checked]; [targets, checked] 1-based rank, 0: not among them */
     double *exact_effect, *estimated; /* [targets, checked] */
     double *end; /* [targets, checked] by the gradient of the changed run; NaN: not a case */

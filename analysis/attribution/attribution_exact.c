@@ -50,6 +50,7 @@ static int choose(attribution_state *s, choice *lists) {
     s->checked = host->run_alloc(s->context, n * sizeof *s->checked);
     if (!entries || !s->checked) return -1;
     int32_t most = 0;
+    s->n_places = 0;
     for (int32_t j = 0; j <= s->n_jobs; j++) {
         psc_top_list *list = j < s->n_jobs ? &lists[j].largest : &lists[0].random;
         const double *estimate = s->estimate + s->of_job[j < s->n_jobs ? j : 0] * s->n_cells;
@@ -59,7 +60,10 @@ static int choose(attribution_state *s, choice *lists) {
             psc_top_f64(list, s->n_cells, estimate, PSC_TOP_ABSOLUTE);
         else
             for (int64_t i = 0; i < s->n_cells; i++)
-                if (!isnan(estimate[i])) psc_top_offer(list, -random_of(s->seed, i), i);
+                if (!isnan(estimate[i])) {
+                    psc_top_offer(list, -random_of(s->seed, i), i);
+                    s->n_places++;
+                }
         for (int32_t i = 0; i < list->n; i++) {
             const int64_t cell = list->at[i].index;
             s->checked[most++] = (attribution_checked){cell, attribution_place(s, cell)};

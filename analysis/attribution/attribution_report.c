@@ -59,7 +59,7 @@ static int show_agreement(const attribution_state *s, int32_t target, int set) {
     if (set == SET_LARGEST)
         snprintf(who, sizeof who, "The %d largest estimates", (int)a->n);
     else
-        snprintf(who, sizeof who, "%d random places of %s", (int)a->n, PSC_COMMAS(s->n_cells));
+        snprintf(who, sizeof who, "%d random places of %s", (int)a->n, PSC_COMMAS(s->n_places));
     snprintf(text, sizeof text,
         "%s beside their exact effects: bias %s, error %s nats, correlation %s, of ranks %s; %d with "
         "the wrong sign, %d large effects with less than a quarter estimated.",

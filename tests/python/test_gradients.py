@@ -58,6 +58,13 @@ def test_sum_adds_metrics(model):
         1 + rows[0]
 
 
+def test_random_edges_are_drawn_from_those_that_exist(model):
+    result = model.attribution(TEXT, over="edges", sample=5)
+    places = np.isfinite(result["estimate"][0]).sum()
+    words = " ".join(str(result).split())
+    assert f"5 random places of {places:,} beside" in words
+
+
 def test_a_sequence_has_its_own_gradient_in_a_batch(model):
     both = Metric.logit(3, batch=0) + Metric.logit(4, pos=1, batch=1)
     _, cache = model.run_with_cache(BATCH, incl_bwd=True, metric=both)
