@@ -1,6 +1,7 @@
 /* The files of the plugin circuit: read again, those of others, overlap; and what it refuses. */
 #include "circuit_fixture.h"
 
+#include <math.h>
 #include <jansson.h>
 #include <unistd.h>
 
@@ -179,6 +180,34 @@ static void refuse_run(
     psc_session *session, const int32_t *ids, int32_t n, int phase, const char *word) {
     cr_assert_neq(run_phase(session, ids, n, phase), PSC_OK);
     cr_assert(strstr(error.message, word), "'%s' is not in: %s", word, error.message);
+}
+
+/* scored= with one score for all edges; 27 receivers and 11 senders. */
+static void refuse_scores(psc_model *model, const char *path, float score, const char *word) {
+    const fixture_run how = {.threads = 1};
+    const char header[] = "{\"s\":{\"dtype\":\"F32\",\"shape\":[27,11],\"data_offsets\":[0,1188]}}";
+    const uint64_t length = sizeof header - 1;
+    char bytes[sizeof length + sizeof header - 1 + 1188], options[200];
+    memcpy(bytes, &length, sizeof length);
+    memcpy(bytes + sizeof length, header, length);
+    for (size_t i = 0; i < 27 * 11; i++)
+        memcpy(bytes + sizeof length + length + i * sizeof score, &score, sizeof score);
+    write_text(path, bytes, sizeof bytes);
+    snprintf(options, sizeof options, "scored=%s,tensor=s", path);
+    psc_session *session = open_circuit(model, options, &how);
+    cr_assert_eq(run_phase(session, other_ids, N, PSC_PHASE_SOURCE), PSC_OK, "%s", error.message);
+    refuse_run(session, base_ids, N, PSC_PHASE_CHANGED, word);
+    psc_session_close(&session);
+}
+
+Test(circuit, scores_without_numbers) {
+    char path[] = "/tmp/psc_circuit_XXXXXX";
+    close(mkstemp(path));
+    psc_model *model = must_model(golden_path("parallel_f32", NULL));
+    refuse_scores(model, path, NAN, "no edge has a score");
+    refuse_scores(model, path, INFINITY, "a score is infinite");
+    unlink(path);
+    psc_model_close(&model);
 }
 
 Test(circuit, refusals) {
