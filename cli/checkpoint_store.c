@@ -23,8 +23,8 @@ enum { COMMAND_SIZE = 1 << 16 };
 /* Options that change no result, and those that say where the results go. */
 static bool is_ignored(const char *option) {
     static const char *const names[] = {"model", "out", "json", "html", "threads", "isa", "chunk",
-        "batch", "state", "save-seconds", "cache-dir", "cache-limit", "no-cache", "time", "mpi",
-        "mpi-timeout"};
+        "retain", "batch", "state", "save-seconds", "cache-dir", "cache-limit", "no-cache", "time",
+        "mpi", "mpi-timeout"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(names[i], option) == 0) return true;
     return false;

@@ -41,11 +41,11 @@ psc_status cli_metric_read(psc_metric *metric, const cli_arguments *arguments,
     const int32_t n = prompt->n - targets_next(arguments);
     const char *rows = strstr(text, mark);
     const size_t length = rows ? (size_t)(rows - text) : strlen(text);
-    const bool log_p = length == 5 && strncmp(text, "log-p", 5) == 0;
+    const bool log_p = length == 8 && strncmp(text, "log_prob", 8) == 0;
     int32_t first, end;
     if (!log_p && !(length == 5 && strncmp(text, "logit", 5) == 0))
         return psc_fail(error, PSC_ERROR_INPUT,
-            "--metric %.80s: the metric must be logit or log-p, perhaps with :rows=R", text);
+            "--metric %.80s: the metric must be logit or log_prob, perhaps with :rows=R", text);
     if (n < 1)
         return psc_fail(error, PSC_ERROR_INPUT,
             "--metric %.80s: one token has no next one; give a longer text or another --target",

@@ -24,12 +24,14 @@ int cli_prompt_check(const cli_arguments *arguments) {
 int cli_session_options(psc_session_options *out, const cli_arguments *arguments) {
     static const char *const known[] = {"reference", "avx2", "avx512", "neon"};
     *out = (psc_session_options)PSC_SESSION_OPTIONS_INIT;
-    long long threads = 0, chunk = 0;
+    long long threads = 0, chunk = 0, retain = 0;
     int code = cli_integer(&threads, arguments, "threads", 1, 1024);
     if (!code) code = cli_integer(&chunk, arguments, "chunk", 1, 1 << 20);
+    if (!code) code = cli_integer(&retain, arguments, "retain", 1, 1 << 24);
     if (code) return code;
     out->threads = (int32_t)threads;
     out->chunk = (int32_t)chunk;
+    out->retained_cap = (uint64_t)retain << 20;
     out->check_plugins = cli_has(arguments, "check-plugins");
     out->isa = cli_value(arguments, "isa");
     for (size_t i = 0; out->isa && i < sizeof known / sizeof known[0]; i++)

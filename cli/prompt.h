@@ -44,6 +44,9 @@ typedef struct cli_prompt {
     CLI_CACHE_OPTIONS
 #define CLI_RUN_OPTIONS                                                                            \
     {"chunk", 1, false, "ROWS", "most rows per pass; results do not depend on it"},                \
+    {"retain", 1, false, "MIB",                                                                    \
+        "most MiB that plugins, gradients and captures keep\n"                                     \
+        "in a run; default: 2048"},                                                                \
     CLI_MACHINE_OPTIONS
 // clang-format on
 

@@ -52,9 +52,9 @@ void cli_typed(char *out, size_t size, const cli_arguments *arguments) {
 
 /* Options of machine, progress and output. */
 static bool changes_nothing(const char *option) {
-    static const char *const names[] = {"threads", "isa", "chunk", "batch", "cache", "no-cache",
-        "cache-dir", "cache-limit", "json", "out", "html", "open", "width", "time", "state",
-        "save-seconds", NULL};
+    static const char *const names[] = {"threads", "isa", "chunk", "retain", "batch", "cache",
+        "no-cache", "cache-dir", "cache-limit", "json", "out", "html", "open", "width", "time",
+        "state", "save-seconds", NULL};
     int i = 0;
     while (names[i] && strcmp(names[i], option) != 0) i++;
     return names[i] != NULL;

@@ -192,7 +192,7 @@ compare_model() {
     tokens=$3
     captured=$points
     case $label in sequential*) captured="$points,blocks.*.hook_resid_mid" ;; esac
-    set -- analyze --model "$model" --tokens "$tokens" --capture "$captured,all_grad" --metric log-p
+    set -- analyze --model "$model" --tokens "$tokens" --capture "$captured,all_grad" --metric log_prob
     check "$label, reference" analyze base "$native" "$@" --isa reference --threads 1
     check "$label, this machine's" analyze native "$native" "$@" --threads 1
     check "$label, neon" analyze neon emulate "$work/tree/pythiascope" "$@" --isa neon --threads 1

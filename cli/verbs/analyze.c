@@ -26,7 +26,7 @@ static const cli_option options[] = {
         "* stands for any characters, all for every point;\n"
         "POINT:rows=-1 or POINT:rows=1+4+7-9 keeps these rows;\n"
         "POINT_grad is the gradient there, with --metric"},
-    {"metric", 1, false, "logit|log-p[:rows=R]",
+    {"metric", 1, false, "logit|log_prob[:rows=R]",
         "take the gradient of this sum over the targets, at\n"
         "rows last (default), all or N, counted from 0"},
     CLI_INTERVENTION_OPTIONS,

@@ -39,8 +39,8 @@ psc_status psc_gradient_count(
     if (more <= 0.0) return PSC_OK;
     if (more > room(context))
         return psc_fail(error, PSC_ERROR_MEMORY,
-            "the gradient of %d rows needs %.0f bytes; the cap (retained_cap) leaves %.0f; run fewer "
-            "tokens or raise it",
+            "the gradient of %d rows needs %.0f bytes; the cap (retained_cap, --retain) leaves "
+            "%.0f; run fewer tokens or raise it",
             (int)n_rows, more, room(context));
     *counted += (uint64_t)more;
     g->bytes += (uint64_t)more;

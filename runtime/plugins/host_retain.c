@@ -145,7 +145,8 @@ static psc_status too_large(psc_context *context, const psc_retained *r, double 
     char name[64];
     psc_point_name(name, sizeof name, r->point, r->n_layers == 1 ? r->layers[0] : -1);
     return psc_host_fail(context, PSC_ERROR_MEMORY,
-        "retaining %s of %d row(s) and %d layer(s) needs %.0f bytes; %llu are already retained and the cap (retained_cap) is %llu",
+        "retaining %s of %d row(s) and %d layer(s) needs %.0f bytes; %llu are already retained and "
+        "the cap (retained_cap, --retain) is %llu; run fewer tokens or raise it",
         name, (int)r->capacity, (int)r->n_layers, bytes,
         (unsigned long long)context->session->retained_bytes,
         (unsigned long long)context->session->options.retained_cap);

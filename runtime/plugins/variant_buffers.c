@@ -91,8 +91,8 @@ static psc_status count(psc_context *context, double bytes, psc_error *error) {
     psc_session *s = context->session;
     if (bytes > room_of(s))
         return psc_fail(error, PSC_ERROR_MEMORY,
-            "variants of %d rows need %.0f bytes; the cap (retained_cap) leaves %.0f; run fewer "
-            "tokens or raise it",
+            "variants of %d rows need %.0f bytes; the cap (retained_cap, --retain) leaves %.0f; "
+            "run fewer tokens or raise it",
             (int)s->n_rows, bytes, room_of(s));
     s->retained_bytes += (uint64_t)bytes;
     context->variants->bytes += (uint64_t)bytes;

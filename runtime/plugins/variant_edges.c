@@ -135,7 +135,7 @@ static psc_status open_memory(
         if (used > cap || bytes > cap - used)
             return psc_fail(error, PSC_ERROR_MEMORY,
                 "patched edges of %d rows need %llu bytes; %llu are already retained and the cap "
-                "(retained_cap) is %llu",
+                "(retained_cap, --retain) is %llu; run fewer tokens or raise it",
                 (int)batch->n_rows, (unsigned long long)bytes, (unsigned long long)used,
                 (unsigned long long)cap);
         psc_aligned_free(b->memory);

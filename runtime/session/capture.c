@@ -220,7 +220,8 @@ static psc_status count_bytes(const psc_session *session, const psc_capture *cap
         char name[NAME_BYTES];
         name_of(name, sizeof name, capture);
         return psc_fail(error, PSC_ERROR_MEMORY,
-            "capturing %s needs %.0f bytes on top of the %llu already captured; the cap (retained_cap) is %llu",
+            "capturing %s needs %.0f bytes on top of the %llu already captured; the cap "
+            "(retained_cap, --retain) is %llu; capture less or raise it",
             name, bytes, (unsigned long long)*total, (unsigned long long)cap);
     }
     *total += (uint64_t)bytes;

@@ -162,8 +162,8 @@ static psc_status decide(bool *recompute, const psc_session *s, psc_error *error
     }
     if (bytes <= left) return PSC_OK;
     return psc_fail(error, PSC_ERROR_MEMORY,
-        "the gradient of %d rows needs %.0f bytes; the cap (retained_cap) leaves %.0f; run fewer rows "
-        "at once or raise it",
+        "the gradient of %d rows needs %.0f bytes; the cap (retained_cap, --retain) leaves %.0f; "
+        "run fewer rows at once or raise it",
         (int)s->n_rows, bytes, left);
 }
 

@@ -272,10 +272,13 @@ expect 1 'layer|blocks.9' analyze --text a --out "$work/never" --capture blocks.
 expect 1 "'' is not a hook point" analyze --text a --out "$work/never" --capture hook_embed,
 expect 1 'hook_embed_grad is of a gradient, but the run has no metric' analyze --text a --out "$work/never" --capture hook_embed_grad
 expect 1 'nowhere' analyze --text a --metric logit --out "$work/never" --capture nowhere_grad
-expect 1 'the metric must be logit or log-p' analyze --text a --metric loss
+expect 1 'the metric must be logit or log_prob' analyze --text a --metric loss
+expect 1 'retained_cap, --retain' analyze --tokens "$(printf '5,%.0s' $(seq 400))5" --retain 1 \
+    --target '#5' --plugin gradient
+expect 2 'retain' analyze --text a --retain 0
 expect 1 'rows must be last, all or a row from 0 to 0' analyze --text a --metric logit:rows=1
-expect 1 'rows must be last' analyze --text a --metric log-p:rows=1x
-expect 1 'one token has no next one' analyze --text a --target next --metric log-p
+expect 1 'rows must be last' analyze --text a --metric log_prob:rows=1x
+expect 1 'one token has no next one' analyze --text a --target next --metric log_prob
 check 'a failed run wrote a folder' test ! -e "$work/never"
 
 # A plugin that needs <|endoftext|> in front of the text.

@@ -118,8 +118,8 @@ check 'nor half a checkpoint' sh -c "! grep -qs stopped '$work'/survey.steps/ste
 mkdir "$work/many"
 for k in $(seq 40); do ln -s "$family/step8" "$work/many/step$k"; done
 ln -s "$family/step0" "$work/many/step0"
-for seconds in 2 4 8 12 30 60; do # a busy machine may not finish one in the first
-    "$program" corpus "$work/long.txt" --model "$work/many@all-steps" --plugin ln --limit-tokens 8000 \
+for seconds in 0.5 1 2 4 8 12 30 60; do # a busy machine may not finish one in the first
+    "$program" corpus "$work/long.txt" --model "$work/many@all-steps" --plugin ln --limit-tokens 20000 \
         --threads 1 >"$work/stdout" 2>"$work/stderr" &
     pid=$!
     sleep $seconds

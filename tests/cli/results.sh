@@ -152,7 +152,7 @@ check 'two rows of a pattern' test "$(jq -c '.captures["blocks.0.attn.hook_patte
 check 'small captures are whole' test "$(jq -c '.captures["ln_final.hook_scale"].values | length' "$work/captured/results.json")" = 1
 check 'the memory is announced' sh -c "'$program' analyze --text '$text' --plugin ln --capture all --out '$work/all' 2>&1 >/dev/null |
     grep -q 'note: --capture keeps 80 tensors of [0-9.]* MiB in memory'"
-"$program" analyze --tokens 1,2,3,4 --plugin ln --metric log-p:rows=all --target next --json \
+"$program" analyze --tokens 1,2,3,4 --plugin ln --metric log_prob:rows=all --target next --json \
     --capture 'hook_embed_grad,blocks.*pattern_grad:rows=-1' >"$work/gradient.json" 2>/dev/null
 check 'the value of the metric' test "$(jq '.plugins.metric.value < 0' "$work/gradient.json")" = true
 check 'a gradient' test "$(jq -c '.captures.hook_embed_grad.shape' "$work/gradient.json")" = '[4,256]'

@@ -2,6 +2,9 @@
 # Processes that fail, are killed, stopped or signaled: the run ends, with one sentence where possible, and
 # continues from its state to the same bytes. usage: mpi_faults.sh PROGRAM SOURCE_DIR MPIRUN LARGE_PLUGIN
 . "$(dirname "$0")/mpi_checks.sh"
+for k in 1 2 3 4 5 6 7 8 9 10 11 12; do # so that a run lasts until it is killed
+    cp "$docs/b/one.txt" "$docs/b/copy$k.txt"
+done
 run="corpus $docs --window 64 --threads 1 --batch 2 --plugin mlp"
 
 # Wrong usage and failures: rank 0 speaks, for a worker too.

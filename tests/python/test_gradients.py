@@ -110,7 +110,7 @@ def test_the_programs_metric_is_in_its_results(model, tmp_path):
         "--target",
         " hill",
         "--metric",
-        "log-p",
+        "log_prob",
         "--plugin",
         "ln",
         "--out",

@@ -193,7 +193,7 @@ Test(capture, memory) {
 Test(capture, cap) {
     begin_again(20000);
     must_capture("all");
-    REFUSED(run_ten(), PSC_ERROR_MEMORY, "capturing", "the cap (retained_cap) is 20000");
+    REFUSED(run_ten(), PSC_ERROR_MEMORY, "capturing", "the cap (retained_cap, --retain) is 20000");
     begin_again(20000);
     must_capture("all:rows=0");
     must_run_ten();

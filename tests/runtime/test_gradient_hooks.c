@@ -197,7 +197,7 @@ Test(gradient_hooks, refusals) {
     take small = {.session = session, .set = {.n_inputs = 1}};
     metric_open(&small.m);
     add_terms(&small.m, 0, 20);
-    refused(&small, "the cap (retained_cap) leaves 100000");
+    refused(&small, "the cap (retained_cap, --retain) leaves 100000");
     psc_session_close(&session);
     psc_model_close(&model);
 }

@@ -149,7 +149,7 @@ Test(gradient_memory, whole_tensors_are_capped) {
     cr_assert_eq(
         psc_session_observe(session, PSC_HOOK_ATTN_SCORES, &filter, see, &seen, &error), PSC_OK);
     cr_assert_eq(run(&metric, PSC_PHASE_ONLY), PSC_ERROR_MEMORY);
-    cr_assert(strstr(error.message, "the cap (retained_cap)"), "%s", error.message);
+    cr_assert(strstr(error.message, "the cap (retained_cap, --retain)"), "%s", error.message);
     cr_assert_eq(seen, 0);
     tear_down();
 }
