@@ -34,8 +34,8 @@ def test_a_cell_is_one_cell(name: str) -> None:
         assert "# %%" not in cell.source  # what separates cells in a script
 
 
-def test_there_are_three_notebooks() -> None:
-    assert NAMES == ["comparison.ipynb", "first_look.ipynb", "survey.ipynb"]
+def test_there_are_four_notebooks() -> None:
+    assert NAMES == ["circuit.ipynb", "comparison.ipynb", "first_look.ipynb", "survey.ipynb"]
 
 
 def test_an_exception_in_a_cell_is_raised() -> None:
