@@ -131,8 +131,8 @@ static int attribution_run_begin(psc_context *context, void *state) {
         psc_rows_axis(context, host, "target_rows", &s->rows) || make_arrays(s))
         return -1;
     s->logits = host->retain(context, PSC_HOOK_LOGITS, &s->rows.filter);
-    if (s->logits < 0 || host->prepare_gradients(context, s->rows.n, s->rows.index)) return -1;
-    return s->exact + s->sample > 0 ? host->prepare_variants(context) : 0;
+    if (s->logits < 0 || (s->exact + s->sample > 0 && host->prepare_variants(context))) return -1;
+    return host->prepare_gradients(context, s->rows.n, s->rows.index); /* leaves variants room */
 }
 
 /* The metric of each target at its own last row, and its value. */

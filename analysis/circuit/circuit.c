@@ -284,10 +284,11 @@ static int begin_run(circuit_state *s) {
     if (!s->base || !s->p || psc_targets_begin(s->context, host, &s->rows, &s->targets) ||
         circuit_observe(s, &s->own))
         return -1;
-    if (s->scores >= SCORES_EAP && host->prepare_gradients(s->context, s->rows.n, s->rows.index))
+    if (host->observe(s->context, PSC_HOOK_LOGITS, &s->rows.filter, on_base_logits, s) ||
+        (!(scores_only(s) && !s->what) && host->prepare_variants(s->context)))
         return -1;
-    if (host->observe(s->context, PSC_HOOK_LOGITS, &s->rows.filter, on_base_logits, s)) return -1;
-    return scores_only(s) && !s->what ? 0 : host->prepare_variants(s->context);
+    if (s->scores < SCORES_EAP) return 0;
+    return host->prepare_gradients(s->context, s->rows.n, s->rows.index); /* leaves variants room */
 }
 
 static void all_edges(const void *payload, int64_t index, uint8_t *patched) {

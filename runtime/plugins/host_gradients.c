@@ -63,13 +63,11 @@ static psc_status open_own(psc_context *context, psc_error *error) {
         if (s->rows[r].position >= n_keys) n_keys = s->rows[r].position + 1;
     const double own = (double)g->n_own * n_vocab * sizeof(float);
     uint64_t counted = 0;
-    bool recompute = false;
-    for (;; recompute = true) { /* only where the cap is too small otherwise */
-        const double bytes =
-            own + psc_backward_bytes(g->own, s->n_rows, g->n_own, n_keys, recompute);
-        status = psc_gradient_count(context, &counted, bytes, s->n_rows, recompute ? error : NULL);
-        if (status == PSC_OK || recompute) break;
-    }
+    double bytes = own + psc_backward_bytes(g->own, s->n_rows, g->n_own, n_keys, false);
+    /* where the cap is too small otherwise, for variants after it, too */
+    const bool recompute = bytes + psc_variant_least_bytes(context) > room(context);
+    if (recompute) bytes = own + psc_backward_bytes(g->own, s->n_rows, g->n_own, n_keys, true);
+    status = psc_gradient_count(context, &counted, bytes, s->n_rows, error);
     if (status != PSC_OK) return status;
     g->own_logits =
         psc_aligned_alloc((uint64_t)g->n_own * (uint64_t)n_vocab * sizeof *g->own_logits);

@@ -31,11 +31,11 @@ struct psc_variants {
     psc_registry *registry;
     psc_forward *forward;
     psc_variant_slot slots[ROWS_TOGETHER];
-    int32_t most_rows;
-    psc_row *rows;  /* [most_rows] of the batch */
-    float *resid;   /* [most_rows, N] */
-    float *z, *mlp; /* [most_rows, N] of the first layer, if kept */
-    float *picked;  /* the logits of a variant's token_ids, [picked_floats] */
+    int32_t most_rows, n_positions; /* of a batch; of its sequences */
+    psc_row *rows;                  /* [most_rows] of the batch */
+    float *resid;                   /* [most_rows, N] */
+    float *z, *mlp;                 /* [most_rows, N] of the first layer, if kept */
+    float *picked;                  /* the logits of a variant's token_ids, [picked_floats] */
     size_t picked_floats;
     int32_t panels[MOST_PICKED]; /* of the batch's token_ids */
     bool *wanted;                /* [most_rows] whose logits are delivered */

@@ -86,6 +86,11 @@ psc_status psc_edge_buffers_fill(psc_edge_buffers *b, const psc_session *s,
     const psc_variant_batch *batch, int32_t most_rows, psc_edge_pass *out, psc_error *error);
 void psc_edge_buffers_free(psc_edge_buffers *b);
 
+/* --- variant_buffers.c ----------------------------------------------------------------------- */
+/* Bytes of the buffers of variants without edges that go through the pass one by one; 0 if none are
+ * prepared, or if the buffers are there. */
+double psc_variant_least_bytes(const psc_context *context);
+
 /* --- host_variants.c ------------------------------------------------------------------------- */
 /* Computes the variants begin..end-1 and shows each to fn; nonzero after a failure. */
 int psc_variants_range(psc_context *context, int32_t begin, int32_t end,

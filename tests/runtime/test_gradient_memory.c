@@ -183,6 +183,28 @@ Test(gradient_memory, patched_edges_are_capped) {
     tear_down();
 }
 
+/* Where a kept gradient would leave no room for the variants after it, it is computed again. */
+Test(gradient_memory, leaves_room_for_variants) {
+    set_up();
+    const psc_model_info *info = psc_model_get_info(model);
+    const uint64_t layer = (uint64_t)ROWS * (uint64_t)info->d_model * sizeof(float);
+    const uint64_t kept = psc_session_gradient_bytes(session, ROWS, 1, 0);
+    const uint64_t again = psc_session_gradient_bytes(session, ROWS, 1, 1);
+    psc_session_options options = PSC_SESSION_OPTIONS_INIT;
+    options.threads = 1;
+    options.capacity = ROWS;
+    /* hook_z and hook_resid_pre, for starts inside a layer hook_z and hook_mlp_out, and variants */
+    options.retained_cap = (uint64_t)(4 * info->n_layers - 2) * layer + ((uint64_t)16 << 20);
+    options.retained_cap += again + (kept - again) / 3;
+    psc_session_close(&session);
+    cr_assert_eq(psc_session_open(&session, model, &options, &error), PSC_OK, "%s", error.message);
+    cr_assert_eq(psc_session_plugin(session, "attribution", "exact=1,sample=1", &error), PSC_OK,
+        "%s", error.message);
+    cr_assert_eq(psc_session_target(session, "#5", &error), PSC_OK);
+    cr_assert_eq(run(NULL, PSC_PHASE_ONLY), PSC_OK, "%s", error.message);
+    tear_down();
+}
+
 /* The MiB that circuit names when it refuses, and the gradient, are its peak. */
 Test(gradient_memory, circuit) {
     set_up();
