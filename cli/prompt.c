@@ -57,7 +57,7 @@ psc_status cli_open_model(psc_model **out, const char *model, psc_error *error) 
     cli_progress_start("loading the model");
     status = psc_model_open_with(out, folder, cli_cache_options(), error);
     cli_progress_stop();
-    if (status && model) cli_suggest_embedded(error, model);
+    if (status && folder == model) cli_suggest_embedded(error, model);
     if (!status) cli_cache_say(*out);
     cli_time_start();
     return status;
@@ -69,7 +69,7 @@ psc_status cli_open_header(psc_model **out, const char *model, psc_error *error)
     psc_status status = choose_folder(&folder, embedded, error);
     if (status) return status;
     status = psc_model_open_header(out, folder, cli_cache_options(), error);
-    if (status && model) cli_suggest_embedded(error, model);
+    if (status && folder == model) cli_suggest_embedded(error, model);
     return status;
 }
 

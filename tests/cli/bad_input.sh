@@ -371,6 +371,7 @@ expect 1 'missing' forms --control "$work/missing"
 expect 1 'needs a list of word forms as labels.*use the verb forms' analyze --text a --bos --plugin forms
 expect 1 'boks-5m does not exist; did you mean books-5m?' info boks-5m
 expect 1 'boks-0.5m does not exist; did you mean books-0.5m?' analyze --model boks-0.5m --text a
+expect 1 'books-0.5m has no checkpoint step99$' info books-0.5m@step99
 # Scores: score.sh has each bad line.
 expect 2 'no examples' score
 expect 1 'cannot open .*missing' score "$work/missing.jsonl"
