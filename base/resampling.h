@@ -55,7 +55,8 @@ typedef struct psc_resampled {
 
 /* examples [n_examples]: each one's values, [n_quantities]; so a group is a shorter list. team may
  * be null. Memory beside the arrays: 12 bytes per quantity, and of each thread 512 (n_examples +
- * draws), 256 KB of tables, and the masks of draws: about n_examples draws / 2 bytes, at most 16 MB. PSC_ERROR_INPUT for options out of range. */
+ * draws), 256 KB of tables, and the masks of draws: about n_examples draws / 2 bytes, at most
+ * 16 MB. PSC_ERROR_INPUT for options out of range. */
 psc_status psc_resample(const psc_resampled *out, int64_t n_quantities, int32_t n_examples,
     const double *const *examples, const psc_resampling *how, psc_team *team, psc_error *error);
 

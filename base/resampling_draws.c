@@ -1,7 +1,8 @@
 /* The random draws of resampling, without a state:
  *
- *   word(stream, draw, k) = mix(mix(mix(mix(seed) + stream) + draw) + k), mix: one step of
- *   SplitMix64 counts: example h n / 2^32 for each 32-bit half h of the words, the lower half first
+ *   word(stream, draw, k) = mix(mix(mix(mix(seed) + stream) + draw) + k)
+ *   mix: one step of SplitMix64
+ *   counts: example h n / 2^32 for each 32-bit half h of the words, the lower half first
  *   signs: bit i mod 64 of word i / 64, 1 for -1
  *
  * An example's probability differs from 1/n by at most 2^-32. */

@@ -1,10 +1,9 @@
 /* What a circuit explains. C: its edges; the other edges carry the source's values.
  *
- *   faithfulness   (m(C) - m(source)) / (m(base) - m(source))                1: the circuit
- * suffices
- *   completeness   the same of everything but C                              0: nothing is left
- *   lost(e)        m(C without e) - m(C);  minimality: the least |lost| of C  0: an edge does
- * nothing
+ *   faithfulness   (m(C) - m(source)) / (m(base) - m(source))    1: the circuit suffices
+ *   completeness   the same of everything but C                  0: nothing is left
+ *   lost(e)        m(C without e) - m(C)                         0: an edge does nothing
+ *   minimality     the least |lost| of C
  *
  * The curve has them for the first 1, 2, 5, 10, ... edges of the order. Beside it are circuits of as
  * many random edges: the first of a shuffle of all edges, which begins at the seed. */
