@@ -84,9 +84,7 @@ static int make_arrays(attribution_state *s) {
         {"targets", "layers", "rows"}, {"targets", "layers", "rows"}, {"targets", "layers", "rows"},
         {"targets", "layers", "heads", "rows", "keys"}};
     static const int32_t n_axes[] = {3, 4, 3, 3, 3, 3, 5};
-    const int64_t rows = s->n_rows, layers = s->n_layers, units = layers * s->n_units;
-    const int64_t cells[] = {units, units * rows, units, layers * rows, layers * rows,
-        layers * rows, units * rows * rows};
+    const int64_t rows = s->n_rows, layers = s->n_layers;
     const psc_host *host = s->host;
     static const char *const kl[] = {"kl"};
     if ((s->metric == ATTRIBUTION_KL ? host->axis_labels(s->context, "targets", 1, kl)
@@ -97,7 +95,7 @@ static int make_arrays(attribution_state *s) {
         psc_count_axis(s->context, host, "rows", 0, rows) ||
         psc_count_axis(s->context, host, "keys", 0, rows))
         return -1;
-    s->n_cells = cells[s->over];
+    s->n_cells = attribution_cells(s);
     s->estimate = host->array(s->context, "estimate", PSC_F64, n_axes[s->over], axes[s->over]);
     s->value = host->array(s->context, "value", PSC_F64, 1, axes[0]);
     return s->estimate && s->value ? 0 : -1;
@@ -123,7 +121,7 @@ static int attribution_run_begin(psc_context *context, void *state) {
     if (phase == PSC_PHASE_SOURCE && host->source(context) == 0 && attribution_observe_source(s))
         return -1;
     if (phase == PSC_PHASE_SOURCE && s->what != DO_PATCH) return 0;
-    if (check_run(s)) return -1;
+    if (check_run(s) || (phase == PSC_PHASE_SOURCE && attribution_reserve_source(s))) return -1;
     s->handle = host->retain(context, s->point, NULL);
     if (s->handle < 0 || phase == PSC_PHASE_SOURCE) return s->handle < 0 ? -1 : 0;
     if (attribution_align(s) || psc_rows_resolve(context, host, "rows", &last, 1, &s->rows) ||

@@ -60,7 +60,7 @@ typedef struct attribution_state {
 
     /* the source run's tensor: [L][source_rows, width] */
     float *source;
-    uint64_t source_floats;
+    psc_kept source_memory;
     int32_t source_rows, source_first; /* the first one's position */
     int handle;                        /* of the tensor in this run */
     int64_t n_vocab;
@@ -97,11 +97,16 @@ typedef struct attribution_state {
 } attribution_state;
 
 /* --- attribution_cells.c --- */
+/* How many a target has. */
+int64_t attribution_cells(const attribution_state *s);
 attribution_cell attribution_place(const attribution_state *s, int64_t cell);
 /* "L3H5 @7 ' city'", into out [ATTRIBUTION_NAME]. */
 void attribution_name(const attribution_state *s, const attribution_cell *c, char *out);
 
 /* --- attribution_source.c --- */
+/* Before the source run: takes the memory for its values, and refuses what the changed run could
+ * not take after it. */
+int attribution_reserve_source(attribution_state *s);
 /* After the source run. */
 int attribution_keep_source(attribution_state *s);
 /* After a source run of a whole set: adds its rows to set_sums. */

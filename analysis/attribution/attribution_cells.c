@@ -3,6 +3,13 @@
 
 #include <stdio.h>
 
+int64_t attribution_cells(const attribution_state *s) {
+    const int64_t rows = s->n_rows, layers = s->n_layers, units = layers * s->n_units;
+    const int64_t cells[] = {units, units * rows, units, layers * rows, layers * rows,
+        layers * rows, units * rows * rows};
+    return cells[s->over];
+}
+
 attribution_cell attribution_place(const attribution_state *s, int64_t cell) {
     const int64_t rows = s->n_rows;
     attribution_cell c = {-1, -1, -1, -1};

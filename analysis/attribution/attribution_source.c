@@ -7,14 +7,21 @@
 
 /* --- the source run -------------------------------------------------------------------------- */
 
+int attribution_reserve_source(attribution_state *s) {
+    const uint64_t rows = (uint64_t)s->n_rows, width = (uint64_t)s->width;
+    const uint64_t values = (uint64_t)s->n_layers * rows * width * sizeof(float);
+    const uint64_t more = values > s->source_memory.bytes ? values : 0;
+    const uint64_t cells = (uint64_t)attribution_cells(s);
+    int32_t n_targets = 1;
+    if (s->metric != ATTRIBUTION_KL) s->host->targets(s->context, &n_targets);
+    const uint64_t estimates = (uint64_t)n_targets * cells * sizeof *s->estimate;
+    if (s->host->foretell(s->context, more + values + estimates)) return -1;
+    s->source = psc_kept_alloc(&s->source_memory, s->context, s->host, values);
+    return s->source ? 0 : -1;
+}
+
 int attribution_keep_source(attribution_state *s) {
     const uint64_t n = (uint64_t)s->n_rows * (uint64_t)s->width;
-    const uint64_t floats = (uint64_t)s->n_layers * n;
-    if (floats > s->source_floats) {
-        s->source = s->host->life_alloc(s->context, floats * sizeof *s->source);
-        if (!s->source) return -1;
-        s->source_floats = floats;
-    }
     for (int32_t l = 0; l < s->n_layers; l++) {
         psc_event kept;
         if (s->host->fetch(s->context, s->handle, l, &kept)) return -1;

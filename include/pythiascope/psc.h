@@ -192,8 +192,8 @@ typedef struct psc_session_options {
     int32_t chunk;         /* most rows per pass; 0: 128 to 512. Results do not depend on it */
     int32_t n_sequences;   /* 0: 1 */
     int32_t capacity;      /* most tokens per sequence; 0: the model's n_ctx */
-    uint64_t retained_cap; /* most bytes that plugins may retain in a run, and captures may hold; 0:
-                              2 GiB each */
+    uint64_t retained_cap; /* most bytes that plugins may take in a run (retained tensors, memory,
+                              arrays, variants, gradients), and captures may hold; 0: 2 GiB each */
     int32_t accumulate;    /* nonzero: runs are documents of a corpus ("accumulation" below) */
     int32_t check_plugins; /* nonzero: a hook that writes to what it only observes fails the run, by
                               name; costs time. For a plugin's author */

@@ -278,7 +278,8 @@ typedef struct psc_host {
     int (*fail)(psc_context *, const char *format, ...) PSC_PRINTF(2, 3);
     /* [p] The model; lives as long as the session. */
     const psc_model_info *(*model)(psc_context *);
-    /* Zeroed memory, 64-byte aligned. The host frees it after close; run_alloc's after the run. */
+    /* Zeroed memory, 64-byte aligned. The host frees it after close; run_alloc's after the run.
+     * What a run takes counts against retained_cap, which can refuse it: null then. */
     void *(*life_alloc)(psc_context *, uint64_t bytes);
     void *(*run_alloc)(psc_context *, uint64_t bytes); /* from run_begin to report */
     /* Texts that live as long as the instance; "?" after an error. A component's label: "L0H3",
@@ -578,6 +579,10 @@ typedef struct psc_host {
      * its clean ones if it has none: runs of PSC_PHASE_SOURCE, one prompt each, in an order that
      * the file's does not change. source() is PSC_SOURCE_SET for the first of them. */
     int (*whole_set)(psc_context *);
+    /* --- memory --- */
+    /* From run_begin to report: fails if retained_cap leaves fewer bytes. Nothing is taken, so a
+     * plugin can refuse early what this run or one after it will take. */
+    int (*foretell)(psc_context *, uint64_t bytes);
 } psc_host;
 
 /* --- what a plugin gives --------------------------------------------------------------------- */

@@ -149,8 +149,8 @@ static void free_context(psc_context *context) {
     psc_host_close_dictionaries(context);
     psc_accumulators_close(&context->accumulators);
     psc_shards_free(&context->shards);
-    psc_arena_clear(&context->run_arena);
-    psc_arena_clear(&context->life_arena);
+    psc_host_drop_run(context);
+    psc_host_drop_life(context);
     psc_options_free(&context->options, context->n_options);
     const char *before = psc_at_work_begin(context->name); /* its code at the end may run */
     psc_plugin_unload(&context->library);
@@ -221,7 +221,7 @@ static void leave_run(psc_context *context) {
     psc_host_drop_gradients(context);
     psc_host_drop_retained(context);
     (void)psc_host_release(context, false, NULL);
-    psc_arena_clear(&context->run_arena);
+    psc_host_drop_run(context);
 }
 
 static psc_status begin_one(psc_context *context, psc_error *error) {

@@ -78,26 +78,6 @@ static int host_has_editor(psc_context *context, psc_point point) {
     return 0;
 }
 
-/* --- memory ---------------------------------------------------------------------------------- */
-
-static void *arena_alloc(psc_context *context, psc_arena *arena, const char *call, uint64_t bytes) {
-    void *memory = psc_arena_alloc(arena, bytes);
-    if (!memory)
-        psc_host_fail(context, PSC_ERROR_MEMORY, "%s: not enough memory for %llu bytes", call,
-            (unsigned long long)bytes);
-    return memory;
-}
-
-static void *host_run_alloc(psc_context *context, uint64_t bytes) {
-    if (!psc_host_may(&context, "run_alloc", PSC_IN_RUN)) return NULL;
-    return arena_alloc(context, &context->run_arena, "run_alloc", bytes);
-}
-
-static void *host_life_alloc(psc_context *context, uint64_t bytes) {
-    if (!psc_host_may(&context, "life_alloc", PSC_IN_ANY)) return NULL;
-    return arena_alloc(context, &context->life_arena, "life_alloc", bytes);
-}
-
 /* --- the run --------------------------------------------------------------------------------- */
 
 static const psc_model_info *host_model(psc_context *context) {
@@ -184,8 +164,8 @@ const psc_host psc_host_table = {
     .abi = PSC_PLUGIN_ABI,
     .fail = psc_host_say,
     .model = host_model,
-    .life_alloc = host_life_alloc,
-    .run_alloc = host_run_alloc,
+    .life_alloc = psc_host_life_alloc,
+    .run_alloc = psc_host_run_alloc,
     .label = psc_host_label,
     .token_text = psc_host_token_text,
     .options = host_options,
@@ -277,4 +257,5 @@ const psc_host psc_host_table = {
     .panel_products = psc_host_panel_products,
     .head_writes = psc_host_head_writes,
     .whole_set = psc_host_whole_set,
+    .foretell = psc_host_foretell,
 };

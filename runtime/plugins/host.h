@@ -69,6 +69,20 @@ int psc_host_row_norms(
 int psc_host_column_norms(
     psc_context *context, psc_matrix matrix, int32_t layer, int centered, double *out);
 
+/* --- host_memory.c --- */
+/* Bytes that retained_cap leaves. */
+double psc_host_room(const psc_context *context);
+/* Whether a run may take bytes for `what`; false after setting the error. */
+bool psc_host_has_room(psc_context *context, const char *what, double bytes);
+/* Counts bytes of results until the run's end. */
+void psc_host_count_run(psc_context *context, double bytes);
+void *psc_host_run_alloc(psc_context *context, uint64_t bytes);
+void *psc_host_life_alloc(psc_context *context, uint64_t bytes);
+int psc_host_foretell(psc_context *context, uint64_t bytes);
+/* Frees what run_alloc gave, life_alloc gave. */
+void psc_host_drop_run(psc_context *context);
+void psc_host_drop_life(psc_context *context);
+
 /* --- host_retain.c --- */
 /* Whether a filter of a plugin's, perhaps null, can be read; the registry checks what it says. */
 bool psc_host_filter(psc_context *context, const char *call, const psc_filter *filter);

@@ -139,10 +139,18 @@ void *psc_host_array(psc_context *context, const char *name, psc_element element
         return NULL;
     }
     if (!find_axes(context, name, n_axes, axes, shape, names)) return NULL;
+    char what[NAME_BYTES + 16];
+    double bytes = element == PSC_F64 ? sizeof(double) : sizeof(float);
+    for (int32_t i = 0; i < n_axes; i++) bytes *= (double)shape[i];
+    snprintf(what, sizeof what, "array '%s'", name);
+    if (!psc_host_has_room(context, what, bytes)) return NULL;
     psc_error error = {PSC_OK, ""};
     psc_stored_array *array = psc_results_add_array(context->session->results, context->section,
         name, element, n_axes, names, shape, filled, &error);
-    if (array) return (void *)array->view.data;
+    if (array) {
+        psc_host_count_run(context, bytes);
+        return (void *)array->view.data;
+    }
     psc_host_pass(context, &error);
     return NULL;
 }

@@ -53,13 +53,10 @@ static void find_shape(psc_retained *r, const psc_session *session, const psc_fi
 }
 
 /* Sets *bytes, of all layers; false if they exceed the rest of the cap. */
-static bool fits(psc_retained *r, const psc_session *session, double *bytes) {
+static bool fits(psc_retained *r, const psc_context *context, double *bytes) {
     double row = (double)r->axis1 * (double)r->axis2 * sizeof(float) + sizeof(psc_row);
     *bytes = (double)r->n_layers * (double)r->capacity * row;
-    uint64_t left = session->options.retained_cap > session->retained_bytes
-                        ? session->options.retained_cap - session->retained_bytes
-                        : 0;
-    if (*bytes > (double)left) return false;
+    if (*bytes > psc_host_room(context)) return false;
     r->bytes = (uint64_t)*bytes;
     return true;
 }
@@ -207,7 +204,7 @@ int psc_host_retain(psc_context *context, psc_point point, const psc_filter *fil
     double bytes = 0;
     bool copied = copy_choice(r, session, &all);
     if (copied) find_shape(r, session, &all);
-    if (copied && !fits(r, session, &bytes)) {
+    if (copied && !fits(r, context, &bytes)) {
         too_large(context, r, bytes);
         free_one(r);
         return -1;

@@ -53,6 +53,7 @@ struct psc_context {
     psc_option *options; /* every described option with its value or default; values owned */
     int32_t n_options;
     psc_arena run_arena, life_arena;
+    uint64_t run_bytes, life_bytes; /* what runs took of them, and the run's arrays */
     psc_retained **retained; /* [n_retained] */
     int32_t n_retained;
     size_t retained_room;
@@ -139,7 +140,7 @@ struct psc_session {
     void *report_payload;
     const char *(*document_name)(int64_t number, void *payload); /* of that report; nullable */
     void *document_payload;
-    uint64_t retained_bytes;
+    uint64_t retained_bytes; /* what counts against options.retained_cap */
     float *logits; /* [n_logit_rows, V] for psc_session_logits: own_logits or the caller's */
     float *own_logits;
     int32_t *logit_rows; /* row index of each */

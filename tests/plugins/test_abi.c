@@ -25,7 +25,7 @@
     X(dictionary_open) X(dictionary_encode) X(dictionary_decode) X(dictionary_vectors) \
     X(dictionary_skip) \
     X(prepare_gradients) X(gradients) X(pullback_outputs) X(panel_products) X(head_writes) \
-    X(whole_set)
+    X(whole_set) X(foretell)
 // clang-format on
 
 Test(abi, the_hosts_table_only_grows_at_its_end) {

@@ -173,6 +173,49 @@ Test(host, retained_cap) {
     cr_assert_eq(run_with(NULL, NULL), PSC_OK);
 }
 
+/* --- memory of a run under the cap ------------------------------------------------------------ */
+
+static uint64_t run_bytes, life_bytes, told_bytes;
+static int64_t array_items;
+
+static int take(void) {
+    static const char *const axes[] = {"items"};
+    if (run_bytes && !host->run_alloc(context, run_bytes)) return -1;
+    if (life_bytes && !host->life_alloc(context, life_bytes)) return -1;
+    if (told_bytes && host->foretell(context, told_bytes)) return -1;
+    if (!array_items) return 0;
+    int32_t numbers[1000] = {0};
+    if (host->axis_numbers(context, "items", array_items, numbers)) return -1;
+    return host->array(context, "things", PSC_F64, 1, axes) ? 0 : -1;
+}
+
+static psc_status taking(uint64_t run, uint64_t life, uint64_t told, int64_t items) {
+    run_bytes = run;
+    life_bytes = life;
+    told_bytes = told;
+    array_items = items;
+    return run_with(take, NULL);
+}
+
+/* run_with opens a session's plugin once; what it takes in open is not counted. */
+Test(host, what_a_run_takes_counts_against_the_cap) {
+    psc_session_close(&session);
+    psc_session_options options = PSC_SESSION_OPTIONS_INIT;
+    options.retained_cap = 10000;
+    cr_assert_eq(psc_session_open(&session, model, &options, &error), PSC_OK);
+    for (int i = 0; i < 3; i++) /* a run's memory and arrays are free after it */
+        cr_assert_eq(taking(4000, 0, 2000, 500), PSC_OK, "%s", error.message);
+    REFUSED(taking(4000, 0, 0, 751), PSC_ERROR_MEMORY, "plugin bridge", "array 'things'", "6008",
+        "leaves 6000");
+    REFUSED(taking(10001, 0, 0, 0), PSC_ERROR_MEMORY, "plugin bridge", "run_alloc", "10001",
+        "10 rows", "leaves 10000");
+    REFUSED(taking(4000, 0, 6001, 0), PSC_ERROR_MEMORY, "plugin bridge", "its next step", "6001");
+    for (int i = 0; i < 2; i++) /* memory of the instance stays */
+        cr_assert_eq(taking(0, 4000, 0, 0), PSC_OK, "%s", error.message);
+    REFUSED(taking(0, 4000, 0, 0), PSC_ERROR_MEMORY, "plugin bridge", "life_alloc", "leaves 2000");
+    cr_assert_eq(taking(2000, 0, 0, 0), PSC_OK, "%s", error.message);
+}
+
 static int retain_late(void) {
     return host->retain(context, PSC_HOOK_EMBED, NULL) < 0 ? -1 : 0;
 }

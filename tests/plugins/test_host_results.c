@@ -259,7 +259,7 @@ Test(host_results, refused) {
     REFUSED(run_report(array_twice), PSC_ERROR_INPUT, "bridge.a");
     REFUSED(run_report(odd_element), PSC_ERROR_PLUGIN, "element type 9");
     REFUSED(run_report(negative_axis), PSC_ERROR_PLUGIN, "'x'");
-    REFUSED(run_report(huge_array), PSC_ERROR_MEMORY, "bridge.a");
+    REFUSED(run_report(huge_array), PSC_ERROR_MEMORY, "array 'a'", "retained_cap");
     cr_assert_eq(run_report(everything), PSC_OK, "%s", error.message);
 }
 

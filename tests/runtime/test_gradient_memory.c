@@ -176,8 +176,8 @@ static psc_status run_edges(uint64_t cap) {
  * refuses. */
 Test(gradient_memory, patched_edges_are_capped) {
     set_up();
-    cr_assert_eq(run_edges((uint64_t)72 << 20), PSC_OK, "%s", error.message);
-    cr_assert_neq(run_edges((uint64_t)54 << 20), PSC_OK);
+    cr_assert_eq(run_edges((uint64_t)96 << 20), PSC_OK, "%s", error.message);
+    cr_assert_neq(run_edges((uint64_t)80 << 20), PSC_OK);
     cr_assert(strstr(error.message, "patched edges of"), "%s", error.message);
     cr_assert(strstr(error.message, "retained_cap"), "%s", error.message);
     tear_down();
@@ -230,5 +230,27 @@ Test(gradient_memory, circuit) {
     const double peak = status_of("VmHWM:") - before;
     cr_assert_leq(peak, foretold + SLACK, "%.0f of %.0f", peak, foretold);
     cr_assert_geq(peak, 0.7 * foretold - SLACK, "%.0f of %.0f", peak, foretold);
+    tear_down();
+}
+
+/* Edges of attention patterns: what the source leaves, the changed run's copy and its estimates must
+ * fit together, and the source run does not begin otherwise. */
+Test(gradient_memory, attribution_refuses_before_its_source_runs) {
+    set_up();
+    psc_session_options options = PSC_SESSION_OPTIONS_INIT;
+    int32_t seen = 0;
+    options.capacity = ROWS;
+    const psc_model_info *info = psc_model_get_info(model);
+    const uint64_t edges = (uint64_t)info->n_layers * (uint64_t)info->n_heads * ROWS * ROWS;
+    options.retained_cap = edges * (2 * sizeof(float) + sizeof(double)) - 1;
+    psc_session_close(&session);
+    cr_assert_eq(psc_session_open(&session, model, &options, &error), PSC_OK);
+    const char *what = "over=edges,do=patch,exact=0,sample=0";
+    cr_assert_eq(psc_session_plugin(session, "attribution", what, &error), PSC_OK);
+    cr_assert_eq(psc_session_target(session, "#5", &error), PSC_OK);
+    cr_assert_eq(psc_session_observe(session, PSC_HOOK_EMBED, NULL, see, &seen, &error), PSC_OK);
+    cr_assert_eq(run(NULL, PSC_PHASE_SOURCE), PSC_ERROR_MEMORY);
+    cr_assert(strstr(error.message, "retained_cap"), "%s", error.message);
+    cr_assert_eq(seen, 0);
     tear_down();
 }

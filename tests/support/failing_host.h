@@ -27,6 +27,7 @@
     X(panel_products, 0, 0)                                                                        \
     X(head_writes, 1, 1)                                                                           \
     X(whole_set, 1, 1)                                                                             \
+    X(foretell, 0, 1)                                                                              \
     X(reductions, 1, 1)                                                                            \
     X(prefix, 0, 1)                                                                                \
     X(matrix_rows, 0, 1)                                                                           \
@@ -129,6 +130,7 @@ static int no_ln(const float **gamma, const float **beta) {
 
 CALL(void *, run_alloc, NULL, (psc_context * c, uint64_t n), n)
 CALL(void *, life_alloc, NULL, (psc_context * c, uint64_t n), n)
+CALL(int, foretell, -1, (psc_context * c, uint64_t bytes), bytes)
 CALL(int, retain, -1, (psc_context * c, psc_point p, const psc_filter *f), p, f)
 CALL(int, fetch, no_event(out), (psc_context * c, int h, int32_t l, psc_event *out), h, l, out)
 CALL(int, observe, -1,

@@ -1766,6 +1766,7 @@ psc_host_head_writes = ctypes.CFUNCTYPE(
     ctypes.c_int64,
 )
 psc_host_whole_set = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
+psc_host_foretell = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_uint64)
 
 
 class psc_host(ctypes.Structure):
@@ -1866,6 +1867,7 @@ class psc_host(ctypes.Structure):
     panel_products: Any
     head_writes: Any
     whole_set: Any
+    foretell: Any
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("abi", ctypes.c_uint32),
@@ -1964,6 +1966,7 @@ class psc_host(ctypes.Structure):
         ("panel_products", psc_host_panel_products),
         ("head_writes", psc_host_head_writes),
         ("whole_set", psc_host_whole_set),
+        ("foretell", psc_host_foretell),
     )
 
     def __init__(self, **values: Any) -> None:
