@@ -8,11 +8,15 @@ source=$2
 edit_state=$3
 front=$4/front.so # needs <|endoftext|> in front of each window
 
-# A small corpus: text files in two folders, a JSONL file, and files that are not read.
+# A small corpus: text files in two folders, a JSONL file, and files that are not read. With sanitizers, which take
+# ten times as long, it is smaller.
+bytes=3000
+copies='1 2 3'
+[ -z "${PSC_SANITIZED:-}" ] || bytes=600 copies=1
 docs=$work/docs
 mkdir -p "$docs/b" "$docs/a"
-head -c 3000 "$source/docs/architecture.md" | iconv -c -t ASCII >"$docs/b/one.txt"
-head -c 2500 "$source/docs/hooks.md" | iconv -c -t ASCII >"$docs/a/two.md"
+head -c $bytes "$source/docs/architecture.md" | iconv -c -t ASCII >"$docs/b/one.txt"
+head -c $((bytes - 200)) "$source/docs/hooks.md" | iconv -c -t ASCII >"$docs/a/two.md"
 : >"$docs/a/empty.txt"
 awk 'NR > 10 && NR < 40 {gsub(/[\\"]/, ""); gsub(/\t/, " ");
     printf "{\"id\": %d, \"text\": \"%s \\u00e9t\\u00e9\"}\n", NR, $0}' \
@@ -43,7 +47,7 @@ check 'batches, threads and chunks do not matter' same whole single
 
 # The limit ends a run; without a limit the same state continues.
 check 'a limit' run limited --state "$work/limit.state" --limit-tokens 300
-check 'the limit ends the run' grep -q '"tokens": 3[0-5][0-9],' \
+check 'the limit ends the run' grep -q '"tokens": 3[0-9][0-9],' \
     "$work/limited/results.json"
 check 'past the limit' run unlimited --state "$work/limit.state" --batch 5
 check 'an earlier limit does not change the results' same whole unlimited
@@ -405,7 +409,7 @@ mkfifo "$work/feed"
     <"$work/feed" >"$work/stopped.stdout" 2>"$work/stderr" &
 pid=$!
 exec 9>"$work/feed"
-for i in 1 2 3; do cat "$source/docs/architecture.md" "$source/docs/hooks.md"; done | iconv -c -t ASCII |
+for i in $copies; do cat "$source/docs/architecture.md" "$source/docs/hooks.md"; done | iconv -c -t ASCII |
     awk '{gsub(/[\\"]/, ""); gsub(/\t/, " "); text = text " " $0}
         length(text) > 500 {printf "{\"text\": \"%s\"}\n", text; text = ""}' >&9
 kill -TERM $pid # a shell's background job ignores SIGINT

@@ -285,7 +285,14 @@ static void walk(const char *variant, const way *ways, int n_ways, int32_t n) {
     psc_model_close(&models[1]);
 }
 
-Test(bits_product, full) {
+/* Sanitizers take ten times as long, and see in `pairs` what they can find. */
+#ifdef __SANITIZE_ADDRESS__
+enum { SANITIZED = 1 };
+#else
+enum { SANITIZED = 0 };
+#endif
+
+Test(bits_product, full, .disabled = SANITIZED) {
     static way ways[MAX_WAYS];
     const int n = whole_product(ways);
     fixture_open();
