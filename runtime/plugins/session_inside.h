@@ -54,7 +54,7 @@ struct psc_context {
     int32_t n_options;
     psc_arena run_arena, life_arena;
     uint64_t run_bytes, life_bytes; /* what runs took of them, and the run's arrays */
-    psc_retained **retained; /* [n_retained] */
+    psc_retained **retained;        /* [n_retained] */
     int32_t n_retained;
     size_t retained_room;
     psc_variants *variants;   /* null until requested in a run */
