@@ -45,6 +45,8 @@ class Model(Generation, Caching, Weights, Instruments, Corpora):
         cache: Keep packed weights in the program's cache folder, and map them from there.
         check_plugins: A plugin or hook that writes to a tensor that it only observes is a
             PluginError that names it. For a plugin's author: it costs time.
+        retained_cap: Most bytes that plugins, gradients and captures may keep in a run; 0: 2 GiB.
+            More than that is OutOfMemory.
 
     Raises:
         InputError: The folder is not a model, or an option is out of range.

@@ -6,6 +6,7 @@ import gc
 import inspect
 import subprocess
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 import pythiascope
 from program import GRIM, ROOT, TEXT, check_same
-from pythiascope import InputError, Model, PluginError, StateError
+from pythiascope import InputError, Model, OutOfMemory, PluginError, StateError
 from pythiascope.instruments.entries import Instrument, given_plugin
 
 
@@ -270,3 +271,24 @@ def test_an_instrument_in_a_callback_is_refused(model: Model) -> None:
     with pytest.raises(StateError, match="callback"):
         model.run_with_hooks(TEXT, fwd_hooks=[("blocks.0.hook_resid_post", hook)])
     assert model.lens(TEXT).run.rows == 7
+
+
+def test_the_cap_of_a_model() -> None:
+    tight = Model(threads=1, retained_cap=1 << 16)
+    calls: list[Callable[[Model], Any]] = [
+        lambda m: m.attribution(GRIM, target="next"),
+        lambda m: m.gradient(GRIM, target="next"),
+        lambda m: m.circuit(GRIM, target="next", do="zero", edges=0),
+        lambda m: m.analyze(GRIM, target="next", plugins=["gradient"]),
+    ]
+    for run in calls:
+        with pytest.raises(OutOfMemory, match=r"retained_cap"):
+            run(tight)
+        with pytest.raises(OutOfMemory, match=r"retained_cap"):
+            run(tight.session())
+        run(tight.session(retained_cap=0))
+    for wrong in (-1, 1 << 64, 2.5, "2 GiB"):
+        with pytest.raises(InputError, match="retained_cap is "):
+            Model(retained_cap=wrong)  # type: ignore[arg-type]
+        with pytest.raises(InputError, match="retained_cap is "):
+            tight.session(retained_cap=wrong)  # type: ignore[arg-type]

@@ -32,13 +32,11 @@ class Hooks(ModelBase):
     _hooked: HookedSession | None
     _metric: Metric | None = None  # of the run_with_hooks that holds the turn
 
-    def _start(
-        self, opened: OpenModel, threads: int, isa: str | None, chunk: int, check_plugins: bool
-    ) -> None:
+    def _start(self, opened: OpenModel, how: dict[str, Any]) -> None:
         self._entries, self._extra = (), ()
         self._entries_lock = threading.RLock()
         self._hooked = None
-        super()._start(opened, threads, isa, chunk, check_plugins)
+        super()._start(opened, how)
 
     def close(self) -> None:
         """Closes the model; during a run, when the run is over.

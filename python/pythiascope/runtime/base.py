@@ -58,10 +58,7 @@ class ModelBase:
     """The open model and its sessions. Model has the documentation of the arguments."""
 
     _open: OpenModel
-    _threads: int
-    _isa: str | None
-    _chunk: int
-    _check_plugins: bool
+    _how: dict[str, Any]  # the options of every session of this model
     _turn: Turn
     _sessions: list[Session]
     _closed: bool
@@ -75,6 +72,7 @@ class ModelBase:
         chunk: int = 0,
         cache: bool = True,
         check_plugins: bool = False,
+        retained_cap: int = 0,
     ) -> None:
         if folder is None:
             path = embedded_folder()
@@ -87,32 +85,32 @@ class ModelBase:
             if cache
             else OpenModel(path)
         )
-        self._start(opened, threads, isa, chunk, check_plugins)
+        how: dict[str, Any] = {"threads": threads, "isa": isa, "chunk": chunk}
+        how |= {"check_plugins": bool(check_plugins), "retained_cap": retained_cap}
+        self._start(opened, how)
 
-    def _start(
-        self, opened: OpenModel, threads: int, isa: str | None, chunk: int, check_plugins: bool
-    ) -> None:
-        self._open = opened
-        self._check_plugins = bool(check_plugins)
-        self._threads, self._isa, self._chunk = threads, isa, chunk
+    def _start(self, opened: OpenModel, how: dict[str, Any]) -> None:
+        self._open, self._how = opened, how
         self._turn = Turn()
         self._closed = False
         self._sessions = [self._new_session()]  # which checks the options
 
-    def session(self: Self, *, threads: int | None = None) -> Self:
+    def session(self: Self, *, threads: int | None = None, retained_cap: int | None = None) -> Self:
         """Another Model over the same weights, for another thread.
 
         Calls of one Model wait for each other; calls of two run at the same time.
 
         Args:
             threads: As of Model; None: as many as this one has.
+            retained_cap: As of Model, in bytes; None: that of this one.
 
         Raises:
+            InputError: An option is out of range.
             StateError: This model is closed, or belongs to another process.
         """
         other = type(self).__new__(type(self))
-        chosen = self._threads if threads is None else threads
-        other._start(self._opened, chosen, self._isa, self._chunk, self._check_plugins)
+        chosen = {"threads": threads, "retained_cap": retained_cap}
+        other._start(self._opened, self._how | {k: v for k, v in chosen.items() if v is not None})
         return other
 
     # --- life ---
@@ -173,10 +171,8 @@ class ModelBase:
     # --- sessions ---
 
     def _new_session(self, **options: Any) -> Session:
-        """A session with this model's threads, isa, chunk and turn; the caller closes it."""
-        own = {"threads": self._threads, "isa": self._isa, "chunk": self._chunk}
-        options = {**own, "check_plugins": self._check_plugins, **options}
-        return Session(self._opened, turn=self._turn, **options)
+        """A session with this model's options and turn; the caller closes it."""
+        return Session(self._opened, turn=self._turn, **{**self._how, **options})
 
     def _session(
         self, n_sequences: int = 1, capacity: int = 0, chunk: int | None = None

@@ -309,8 +309,7 @@ def _with_control(model: Instrumented, control: Any) -> list[ModelBase]:
         return [model]
     if isinstance(control, ModelBase):
         return [model, control]
-    how: dict[str, Any] = {"threads": model._threads, "isa": model._isa, "chunk": model._chunk}
-    return [model, type(model)(path_text("control", control), **how)]
+    return [model, type(model)(path_text("control", control), **model._how)]
 
 
 # --- treebank's sessions -------------------------------------------------------------------------
