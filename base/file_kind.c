@@ -1,5 +1,5 @@
-/* First bytes:  "GGUF" | "PK\3\4" | pickle: 0x80 and a protocol | old PyTorch: the pickle of a magic
- * number, or a tar archive ("ustar" at 257) | safetensors: a length, then '{' at 8 */
+/* First bytes:  "GGUF" | "PK\3\4" | pickle: 0x80 and a protocol | old PyTorch: the pickle of a
+ * magic number, or a tar archive ("ustar" at 257) | safetensors: a length, then '{' at 8 */
 #include "file_kind.h"
 
 #include <stdbool.h>
@@ -35,7 +35,8 @@ psc_status psc_file_kind_refuse(psc_file_kind kind, const char *path, psc_error 
             "%s is a git-lfs pointer, not the file itself; run git lfs pull in its folder", path);
     case PSC_FILE_GGUF:
         return psc_fail(error, PSC_ERROR_SUPPORT,
-            "%s is a GGUF file, which is not read; pass the Hugging Face folder that it was made from",
+            "%s is a GGUF file, which is not read; pass the Hugging Face folder that it was made "
+            "from",
             path);
     case PSC_FILE_HDF5:
         return psc_fail(error, PSC_ERROR_SUPPORT,

@@ -379,7 +379,8 @@ static psc_status run(psc_pickle *m) {
             status = instructions[place[op] - 1].run(m, op);
         else
             status = psc_fail(m->error, PSC_ERROR_SUPPORT,
-                "%s has the pickle instruction 0x%02x, which no state dict needs; the file is not read",
+                "%s has the pickle instruction 0x%02x, which no state dict needs; the file is not "
+                "read",
                 m->calls->source, (unsigned)op);
     }
     return status;

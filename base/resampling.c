@@ -1,7 +1,7 @@
 /* Statistics by resampling: the quantities in blocks, each a task of the team.
  *
- * A block has up to 4 tiles of 8 quantities with the same number of present values, as [n][8] without
- * the missing ones. Their sums over all draws come from resampling_sums.h. */
+ * A block has up to 4 tiles of 8 quantities with the same number of present values, as [n][8]
+ * without the missing ones. Their sums over all draws come from resampling_sums.h. */
 #include "resampling.h"
 
 #include "arena.h"

@@ -3,14 +3,15 @@
  * Threads: an object belongs to one thread.
  * Ownership: psc_draw_masks_open allocates, psc_draw_masks_close frees; a zeroed object is closed.
  *
- * A draw weighs example i by a whole number c_i, or by a sign. Eight examples are a group, and bit k of
- * their counts is a mask of eight bits. With T_g [mask], the sum of the group's values in the mask in
- * ascending order,
+ * A draw weighs example i by a whole number c_i, or by a sign. Eight examples are a group, and bit
+ * k of their counts is a mask of eight bits. With T_g [mask], the sum of the group's values in the
+ * mask in ascending order,
  *
  *   sum_i c_i v_i = sum over spans of sum_k 2^k sum_g T_g [mask_gk]
  *
- * k descends and is Horner's; g ascends within a span of 128 examples. A sign's table has the sum of
- * +v outside the mask and -v inside, and one k. So a sum takes about n / 4 additions, and n / 8 of signs. */
+ * k descends and is Horner's; g ascends within a span of 128 examples. A sign's table has the sum
+ * of +v outside the mask and -v inside, and one k. So a sum takes about n / 4 additions, and n / 8
+ * of signs. */
 #ifndef RESAMPLING_SUMS_H
 #define RESAMPLING_SUMS_H
 
@@ -41,12 +42,12 @@ typedef struct psc_draw_masks {
 /* For at most n_examples. False: no memory. */
 bool psc_draw_masks_open(psc_draw_masks *out, int32_t n_examples, int32_t draws);
 void psc_draw_masks_close(psc_draw_masks *masks);
-/* Makes the draws first.. of a kind over n examples, up to draw `end`, as many as fit. ALL_SIGNS: draw d
- * has the bits of d, below 2^n; n at most 30. */
+/* Makes the draws first.. of a kind over n examples, up to draw `end`, as many as fit. ALL_SIGNS:
+ * draw d has the bits of d, below 2^n; n at most 30. */
 void psc_draw_masks_take(psc_draw_masks *masks, psc_draw_kind kind, uint64_t seed, int32_t n,
     int32_t first, int32_t end);
-/* sums [PSC_SUM_LANES][stride], from draw masks->first on. values [n][PSC_SUM_LANES], finite; tables
- * [PSC_SUM_TABLES] is scratch. */
+/* sums [PSC_SUM_LANES][stride], from draw masks->first on. values [n][PSC_SUM_LANES], finite;
+ * tables [PSC_SUM_TABLES] is scratch. */
 void psc_sum_draws(double *sums, int64_t stride, const psc_draw_masks *masks, const double *values,
     double *tables);
 /* sums [PSC_SUM_LANES] of all n values, with the bits of a draw that has each once. */

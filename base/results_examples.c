@@ -1,6 +1,6 @@
-/* Results of many examples as one. A batch's array [a, rows, b] is taken apart: of each example the part
- * with its own rows, whose places are noted. When all are there, the places that any example has become
- * the axis of rows, and the parts are put into [examples, a, rows, b]. */
+/* Results of many examples as one. A batch's array [a, rows, b] is taken apart: of each example the
+ * part with its own rows, whose places are noted. When all are there, the places that any example
+ * has become the axis of rows, and the parts are put into [examples, a, rows, b]. */
 #include "results_examples.h"
 
 #include <stdio.h>
@@ -283,8 +283,8 @@ psc_status psc_examples_add(
     const double each = n > 0 ? (double)(e->bytes - before) / n : 0;
     if (status || each * e->set.n <= (double)e->set.most_bytes) return status;
     return psc_fail(error, PSC_ERROR_INPUT,
-        "the results of %d pairs would take %.1f GB, more than %.1f GB; choose fewer rows, a coarser "
-        "level or fewer pairs",
+        "the results of %d pairs would take %.1f GB, more than %.1f GB; choose fewer rows, a "
+        "coarser level or fewer pairs",
         (int)e->set.n, 1e-9 * each * e->set.n, 1e-9 * (double)e->set.most_bytes);
 }
 
@@ -356,7 +356,8 @@ static psc_status add_row_axis(
     return status;
 }
 
-/* Puts the parts of an array into the array `all` of out; frees them. rows [n_axes]: null for others. */
+/* Puts the parts of an array into the array `all` of out; frees them. rows [n_axes]: null for
+ * others. */
 static psc_status put_parts(const psc_examples *e, psc_examples_array *array, psc_stored_array *all,
     const psc_examples_rows *const *rows, psc_error *error) {
     copy c = {.n_axes = array->n_axes, .element = psc_element_size(array->element)};

@@ -46,15 +46,16 @@ typedef struct psc_examples psc_examples;
 psc_status psc_examples_open(psc_examples **out, const psc_examples_set *set, psc_error *error);
 void psc_examples_close(psc_examples **examples);
 
-/* Whether every array of a run of several sequences can be taken apart: it has one axis of the run's rows
- * (numbers under the name rows, target_rows or last), or the axis `examples` in front. */
+/* Whether every array of a run of several sequences can be taken apart: it has one axis of the
+ * run's rows (numbers under the name rows, target_rows or last), or the axis `examples` in
+ * front. */
 bool psc_examples_can_split(const psc_results *results);
-/* Adds the results of a run whose sequence k is example first + k. PSC_ERROR_INPUT where all examples
- * would take more than most_bytes. */
+/* Adds the results of a run whose sequence k is example first + k. PSC_ERROR_INPUT where all
+ * examples would take more than most_bytes. */
 psc_status psc_examples_add(
     psc_examples *examples, const psc_results *results, int32_t first, int32_t n, psc_error *error);
-/* Puts everything into sections of `out`, which has a head; the examples' own values are freed on the
- * way. After it only psc_examples_close is allowed. */
+/* Puts everything into sections of `out`, which has a head; the examples' own values are freed on
+ * the way. After it only psc_examples_close is allowed. */
 psc_status psc_examples_finish(
     psc_examples *examples, psc_results *out, const psc_examples_draws *how, psc_error *error);
 
@@ -99,8 +100,8 @@ struct psc_examples {
     uint64_t bytes;
 };
 
-/* results_examples_statistics.c: NAME.over_examples and NAME.by_group beside the array `all` of out, whose
- * first axis is the examples; nothing beside integers. */
+/* results_examples_statistics.c: NAME.over_examples and NAME.by_group beside the array `all` of
+ * out, whose first axis is the examples; nothing beside integers. */
 psc_status psc_examples_statistics(const psc_examples *examples, psc_results *out, int section,
     int all, const psc_examples_draws *how, psc_error *error);
 /* results_examples_summary.c: what a person sees of a section. */

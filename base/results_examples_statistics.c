@@ -2,8 +2,8 @@
  *
  *   NAME.over_examples [over_examples, ...]        NAME.by_group [groups, over_examples, ...]
  *
- * The examples go into the draws in the set's own order, so that the statistics do not depend on that of
- * the file. Elements are taken in blocks, so memory does not grow with the array. */
+ * The examples go into the draws in the set's own order, so that the statistics do not depend on
+ * that of the file. Elements are taken in blocks, so memory does not grow with the array. */
 #include "results_examples.h"
 
 #include "resampling.h"
@@ -93,7 +93,8 @@ static psc_status fill(double *out, work *w, const psc_examples_set *set, int32_
     return status;
 }
 
-/* A new array KEY.SUFFIX: `front` axes before those of the array `all` of out without its examples. */
+/* A new array KEY.SUFFIX: `front` axes before those of the array `all` of out without its
+ * examples. */
 static psc_stored_array *add(psc_results *out, int section, int all, const char *suffix,
     int n_front, const char *const *front, psc_error *error) {
     const psc_array view = out->arrays[all].view;

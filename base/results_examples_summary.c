@@ -19,7 +19,8 @@ static bool is_first(const char *key) {
     return false;
 }
 
-/* An element of an array [over_examples, ...] by its axes: "-1 L0H3". A single target is not named. */
+/* An element of an array [over_examples, ...] by its axes: "-1 L0H3". A single target is not
+ * named. */
 static void name_element(
     char *out, size_t size, const psc_section *section, const psc_array *a, int64_t element) {
     int64_t index[PSC_MOST_AXES];
@@ -139,11 +140,10 @@ static psc_status show(psc_section *section, const char *key, const psc_array *a
         labels[i] = names[i];
     }
     if (count == 0) return PSC_OK;
-    snprintf(title, sizeof title, "%.200s: mean over %d pairs, the strongest", key, (int)e->set.n);
-    if (how->draws > 0)
-        snprintf(title, sizeof title,
-            "%.200s: mean over %d pairs [%g %% interval] p, the strongest", key, (int)e->set.n,
-            100 * how->level);
+    char drawn[64] = ",";
+    if (how->draws > 0) snprintf(drawn, sizeof drawn, " [%g %% interval] p,", 100 * how->level);
+    snprintf(title, sizeof title, "%.200s: mean over %d pair%s%s the strongest", key, (int)e->set.n,
+        e->set.n == 1 ? "" : "s", drawn);
     const psc_status status = psc_section_add_bars(section, title, "", count, labels, values);
     if (status || !groups) return status;
     return show_groups(section, groups, name, strongest[0].element, e, how);

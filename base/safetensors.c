@@ -84,11 +84,13 @@ static psc_status read_offsets(const parser *p, const char *name, json_t *value,
     if (begin > end) return bad(p, name, "has data_offsets that end before they begin");
     if (end > p->data_size)
         return psc_fail(p->error, PSC_ERROR_INPUT,
-            "%s: tensor \"%.200s\" ends at byte %zu of the data, but the data has only %zu bytes (is the file truncated?)",
+            "%s: tensor \"%.200s\" ends at byte %zu of the data, but the data has only %zu bytes "
+            "(is the file truncated?)",
             p->path, name, end, p->data_size);
     if (end - begin != t->size)
         return psc_fail(p->error, PSC_ERROR_INPUT,
-            "%s: tensor \"%.200s\" has %zu bytes by its data_offsets, but %zu by its dtype and shape",
+            "%s: tensor \"%.200s\" has %zu bytes by its data_offsets, but %zu by its dtype and "
+            "shape",
             p->path, name, end - begin, t->size);
     t->data = p->data + begin;
     return PSC_OK;
@@ -186,7 +188,8 @@ static psc_status find_header(
     for (int i = 7; i >= 0; i--) n = n << 8 | map->data[i];
     if (n > PSC_SAFETENSORS_HEADER_CAP)
         return psc_fail(error, PSC_ERROR_INPUT,
-            "%s: the header claims %llu bytes, more than the %zu allowed (is it a safetensors file?)",
+            "%s: the header claims %llu bytes, more than the %zu allowed (is it a safetensors "
+            "file?)",
             path, (unsigned long long)n, PSC_SAFETENSORS_HEADER_CAP);
     if (n > map->size - 8)
         return psc_fail(error, PSC_ERROR_INPUT,

@@ -1,7 +1,7 @@
-/* Order statistics by partitions without branches. A long part's pivot comes from a sample of it (Floyd
- * and Rivest, Expected time bounds for selection, 1975): it splits the largest gap between wanted ranks,
- * near the end that has fewer values beyond it. So both tails of a long list take two partitions. A part
- * without a wanted rank is left alone. */
+/* Order statistics by partitions without branches. A long part's pivot comes from a sample of it
+ * (Floyd and Rivest, Expected time bounds for selection, 1975): it splits the largest gap between
+ * wanted ranks, near the end that has fewer values beyond it. So both tails of a long list take two
+ * partitions. A part without a wanted rank is left alone. */
 #include "select_ranks.h"
 
 #include <math.h>
@@ -25,8 +25,8 @@ static int32_t next_rank(int32_t from, int32_t end, const int32_t *ranks, int32_
     return next;
 }
 
-/* Where a part with a wanted rank should be split: two deviations of the sample inside the largest gap,
- * from a wanted rank. */
+/* Where a part with a wanted rank should be split: two deviations of the sample inside the largest
+ * gap, from a wanted rank. */
 static int32_t place_to_split(int32_t begin, int32_t end, const int32_t *ranks, int32_t n) {
     const int32_t first = next_rank(begin, end, ranks, n);
     int32_t low = begin, high = first;
@@ -53,8 +53,8 @@ static double pivot_of(
     return sample[rank];
 }
 
-/* Moves the values below the pivot, or up to it, to the front, and returns where they end. Without a
- * branch on a value. */
+/* Moves the values below the pivot, or up to it, to the front, and returns where they end. Without
+ * a branch on a value. */
 static int32_t partition(double *x, int32_t begin, int32_t end, double pivot, bool up_to) {
     int32_t middle = begin;
     for (int32_t i = begin; i < end; i++) {

@@ -97,7 +97,8 @@ static psc_status load_storage(
             place);
     if (!entry->data)
         return psc_fail(r->error, PSC_ERROR_SUPPORT,
-            "%s: %.*s is compressed or encrypted, which torch.save never does; the file is not read",
+            "%s: %.*s is compressed or encrypted, which torch.save never does; the file is not "
+            "read",
             r->path, 5 + (int)key->n, place);
     const uint64_t bytes = names[type->number].bytes;
     if (length->number < 0 || entry->size % bytes != 0 ||
@@ -270,16 +271,19 @@ static psc_status check_archive(const psc_zip_entry **pickle, reader *r) {
             "%s is a zip archive without data.pkl, not a file of torch.save", r->path);
     if (psc_zip_find(&r->zip, r->prefix, r->prefix_bytes, "constants.pkl", 13))
         return psc_fail(r->error, PSC_ERROR_SUPPORT,
-            "%s is a TorchScript program; save the model's state dict: torch.save(model.state_dict(), FILE)",
+            "%s is a TorchScript program; save the model's state dict: "
+            "torch.save(model.state_dict(), FILE)",
             r->path);
     const psc_zip_entry *order = psc_zip_find(&r->zip, r->prefix, r->prefix_bytes, "byteorder", 9);
     if (order && !(order->data && order->size == 6 && memcmp(order->data, "little", 6) == 0))
         return psc_fail(r->error, PSC_ERROR_SUPPORT,
-            "%s was saved with another byte order than little-endian; save it again on another machine",
+            "%s was saved with another byte order than little-endian; save it again on another "
+            "machine",
             r->path);
     if (!(*pickle)->data)
         return psc_fail(r->error, PSC_ERROR_SUPPORT,
-            "%s: data.pkl is compressed or encrypted, which torch.save never does; the file is not read",
+            "%s: data.pkl is compressed or encrypted, which torch.save never does; the file is "
+            "not read",
             r->path);
     if ((*pickle)->size > PSC_TORCH_PICKLE_CAP)
         return psc_fail(r->error, PSC_ERROR_INPUT, "%s: data.pkl has %llu bytes; the limit is %zu",

@@ -6,7 +6,8 @@
  *   locator (20 bytes before it)      PK\6\7 .. offset of the zip64 end u64 at 8
  *   zip64 end (56 bytes)              PK\6\6 .. entries u64 at 32, size u64 at 40, offset u64 at 48
  *   directory header (46 bytes)       PK\1\2 .. flags 8, method 10, packed 20, size 24, name 28,
- *                                     extra 30, comment 32, disk 34, offset 42; name, extra, comment
+ *                                     extra 30, comment 32, disk 34, offset 42; name, extra,
+ *                                     comment
  *   local header (30 bytes)           PK\3\4 .. name 26, extra 28; name, extra, data
  *   extra field 1 (zip64)             size, packed, offset u64: those that are 0xffffffff above */
 #include "zip_file.h"
@@ -120,7 +121,8 @@ static psc_status find_data(psc_zip_entry *entry, const reader *r, uint64_t pack
     }
     if (!whole)
         return psc_fail(r->error, PSC_ERROR_INPUT,
-            "%s: entry \"%.*s\" of the zip archive is damaged or beyond its end (is the file truncated?)",
+            "%s: entry \"%.*s\" of the zip archive is damaged or beyond its end (is the file "
+            "truncated?)",
             r->path, (int)shown, entry->name);
     entry->data = r->bytes + entry->end;
     entry->end += packed;

@@ -316,12 +316,13 @@ static void print_corpus(const printer *p, const psc_corpus_totals *corpus) {
         snprintf(apart, sizeof apart, "; %s document%s skipped", psc_text_commas(skipped, n),
             skipped == 1 ? "" : "s");
     if (documents + skipped == 0)
-        snprintf(text, sizeof text, "%s tokens in %s sequence%s", tokens, windows,
-            corpus->windows == 1 ? "" : "s");
+        snprintf(text, sizeof text, "%s token%s in %s sequence%s", tokens,
+            corpus->tokens == 1 ? "" : "s", windows, corpus->windows == 1 ? "" : "s");
     else
-        snprintf(text, sizeof text, "%s tokens from %s document%s in %s window%s%s%s%s", tokens,
-            psc_text_commas(documents, all), documents == 1 ? "" : "s", windows,
-            corpus->windows == 1 ? "" : "s", window, overlap, apart);
+        snprintf(text, sizeof text, "%s token%s from %s document%s in %s window%s%s%s%s", tokens,
+            corpus->tokens == 1 ? "" : "s", psc_text_commas(documents, all),
+            documents == 1 ? "" : "s", windows, corpus->windows == 1 ? "" : "s", window, overlap,
+            apart);
     psc_text_continue(p->out, text, 0, 2, p->style.width);
     if (documents + skipped == 0) return;
     if (corpus->sample > 0) {

@@ -182,8 +182,8 @@ static int activations_report(psc_context *context, void *state) {
         host->value_number(context, "overflows", overflows) ||
         host->value_text(context, "folder", s->folder))
         return -1;
-    snprintf(sentence, sizeof sentence, "%s rows of %s tensors as %s, in %.200s.", PSC_COMMAS(rows),
-        PSC_COMMAS(s->n_arrays), elements[s->element], s->folder);
+    snprintf(sentence, sizeof sentence, "%s of %s as %s, in %.200s.", PSC_MANY(rows, "row"),
+        PSC_MANY(s->n_arrays, "tensor"), elements[s->element], s->folder);
     if (host->summary_text(context, sentence)) return -1;
     if (overflows == 0.0) return 0;
     snprintf(sentence, sizeof sentence,

@@ -35,8 +35,8 @@ static int show(attention_state *s, const double *means, attention_stat stat, co
 
 int attention_summary_documents(attention_state *s, const double *means, double n_rows) {
     char sentence[160];
-    snprintf(sentence, sizeof sentence, "Means over %s rows, without each window's position 0.",
-        PSC_COMMAS(n_rows));
+    snprintf(sentence, sizeof sentence, "Means over %s, without each window's position 0.",
+        PSC_MANY(n_rows, "row"));
     if (s->host->summary_text(s->context, sentence)) return -1;
     for (size_t i = 0; i < sizeof shown / sizeof *shown; i++)
         if (show(s, means, shown[i].stat, shown[i].title)) return -1;

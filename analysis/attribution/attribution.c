@@ -19,8 +19,8 @@ static const psc_option_description attribution_options[] = {
     {"over", "heads", "places whose effect is estimated", PSC_OPTION_WORD,
         offsetof(attribution_state, over), 0, 0, over},
     {"do", "zero",
-        "the change; mean: the mean over the text; patch: the value on the source prompt; set_mean: "
-        "the mean over all source prompts of a set of pairs",
+        "the change; mean: the mean over the text; patch: the value on the source prompt; "
+        "set_mean: the mean over all source prompts of a set of pairs",
         PSC_OPTION_WORD, offsetof(attribution_state, what), 0, 0, what},
     {"metric", "logit", "logit or log_prob of each target; kl (source || this)", PSC_OPTION_WORD,
         offsetof(attribution_state, metric), 0, 0, metrics},

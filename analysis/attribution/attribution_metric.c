@@ -2,8 +2,9 @@
  *
  *   kl   KL(source || z) = sum_t p_t (log p_t - log q_t),  q = softmax z, at the last row
  *
- * p is the source prompt's prediction at its own last row. The divergence from the unchanged run itself
- * has no gradient there. p is the host's exp of log p in f32, the rest f64 over ascending tokens. */
+ * p is the source prompt's prediction at its own last row. The divergence from the unchanged run
+ * itself has no gradient there. p is the host's exp of log p in f32, the rest f64 over ascending
+ * tokens. */
 #include "attribution.h"
 
 #include <string.h>

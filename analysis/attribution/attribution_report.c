@@ -57,15 +57,18 @@ static int show_agreement(const attribution_state *s, int32_t target, int set) {
     char text[400], who[96], bias[PSC_FIGURE], error[PSC_FIGURE], r[PSC_FIGURE], rank[PSC_FIGURE];
     if (a->n == 0) return 0;
     if (set == SET_LARGEST)
-        snprintf(who, sizeof who, "The %d largest estimates", (int)a->n);
+        snprintf(who, sizeof who, "The %s",
+            a->n == 1 ? "largest estimate" : PSC_MANY(a->n, "largest estimate"));
     else
-        snprintf(who, sizeof who, "%d random places of %s", (int)a->n, PSC_COMMAS(s->n_places));
+        snprintf(
+            who, sizeof who, "%s of %s", PSC_MANY(a->n, "random place"), PSC_COMMAS(s->n_places));
     snprintf(text, sizeof text,
-        "%s beside their exact effects: bias %s, error %s nats, correlation %s, of ranks %s; %d with "
-        "the wrong sign, %d large effects with less than a quarter estimated.",
-        who, psc_figure(bias, 0, 4, a->bias, ""), psc_figure(error, 0, 4, a->error, ""),
+        "%s beside %s: bias %s, error %s nats, correlation %s, of ranks %s; %d with the wrong "
+        "sign, %s with less than a quarter estimated.",
+        who, a->n == 1 ? "the exact effect" : "their exact effects",
+        psc_figure(bias, 0, 4, a->bias, ""), psc_figure(error, 0, 4, a->error, ""),
         psc_figure(r, 0, 3, a->correlation, ""), psc_figure(rank, 0, 3, a->spearman, ""),
-        (int)a->wrong_sign, (int)a->small);
+        (int)a->wrong_sign, PSC_MANY(a->small, "large effect"));
     return s->host->summary_text(s->context, text);
 }
 

@@ -64,9 +64,9 @@ int attribution_align(attribution_state *s) {
         return host->fail(s->context, "do=patch needs a source prompt (--source)");
     if (s->source_rows != s->n_rows && (!is_set || s->over == OVER_EDGES))
         return host->fail(s->context,
-            "the source prompt has %d tokens and the prompt %d; a patch%s needs prompts of equal "
+            "the source prompt has %s and the prompt %d; a patch%s needs prompts of equal "
             "length",
-            (int)s->source_rows, (int)s->n_rows, is_set ? " of edges" : "");
+            PSC_MANY(s->source_rows, "token"), (int)s->n_rows, is_set ? " of edges" : "");
     if (!is_set) return 0;
     s->source_of = host->run_alloc(s->context, (uint64_t)s->n_rows * sizeof *s->source_of);
     if (!s->source_of) return -1;
@@ -76,7 +76,8 @@ int attribution_align(attribution_state *s) {
         s->source_of[r] = position < 0 ? -1 : position - s->source_first;
         if (position >= 0 && (s->source_of[r] < 0 || s->source_of[r] >= s->source_rows))
             return host->fail(s->context,
-                "the row %d is aligned with the position %d of its source prompt, which was not run",
+                "the row %d is aligned with the position %d of its source prompt, which was not "
+                "run",
                 (int)s->run_rows[r].position, (int)position);
         if (s->over == OVER_EDGES && s->source_of[r] != r)
             return host->fail(

@@ -4,7 +4,8 @@
  *   circuit      a set of edges; the others carry a source prompt's values, exactly (psc_edges.h)
  *
  * Edges are scored (circuit_scores.c) or read from a file, then put in order (circuit_choose.c).
- * The circuit is tested (circuit_tests.c). The source prompt's run comes before; its writes are kept. */
+ * The circuit is tested (circuit_tests.c). The source prompt's run comes before; its writes are
+ * kept. */
 #include "circuit.h"
 
 #include <stddef.h>
@@ -22,8 +23,8 @@ static const psc_option_description circuit_options[] = {
     {"metric", "logit", "logit or log_prob of the first target, or kl (before || after)",
         PSC_OPTION_WORD, offsetof(circuit_state, metric), 0, 0, metrics},
     {"do", "patch",
-        "what patched edges carry: the source prompt's values, zero, their mean over its rows, or over "
-        "those of all source prompts of a set of pairs",
+        "what patched edges carry: the source prompt's values, zero, their mean over its rows, or "
+        "over those of all source prompts of a set of pairs",
         PSC_OPTION_WORD, offsetof(circuit_state, what), 0, 0, whats},
     {"scores", "auto",
         "of each edge; exact: one run per edge; eap: attribution patching, by one gradient; "
@@ -250,13 +251,13 @@ static int align(circuit_state *s) {
     }
     if (s->source_rows == 0)
         return host->fail(s->context,
-            "circuit needs a source prompt, whose values the other edges carry; give --source, do=zero "
-            "or do=mean");
+            "circuit needs a source prompt, whose values the other edges carry; give --source, "
+            "do=zero or do=mean");
     if (s->source_rows != s->n_rows && !in_set)
         return host->fail(s->context,
-            "the source prompt has %d tokens and the prompt %d; a circuit needs prompts of equal "
+            "the source prompt has %s and the prompt %d; a circuit needs prompts of equal "
             "length",
-            (int)s->source_rows, (int)s->n_rows);
+            PSC_MANY(s->source_rows, "token"), (int)s->n_rows);
     s->other_row = host->run_alloc(s->context, (uint64_t)s->n_rows * sizeof *s->other_row);
     if (!s->other_row) return -1;
     s->first_row = s->n_rows;

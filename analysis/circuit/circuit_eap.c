@@ -418,7 +418,8 @@ static psc_change fix_mixed(const circuit_state *s, const float *values, int32_t
         .stride = s->model->d_model};
 }
 
-/* The runs in which rows of a node have `change`, with values part k / steps of the way, k = 1..n. */
+/* The runs in which rows of a node have `change`, with values part k / steps of the way,
+ * k = 1..n. */
 static int integrate(
     eap *e, const psc_change *change, int32_t n, const float *other, const float *own) {
     const circuit_state *s = e->s;

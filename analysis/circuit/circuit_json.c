@@ -23,8 +23,8 @@ int circuit_json_take(circuit_json *json, char c) {
     return 1;
 }
 
-/* The character of the escape whose letter is at *at, which moves to the escape's last byte; 0: it is
- * no escape. Controls and all beyond ASCII are '?': no name has them. */
+/* The character of the escape whose letter is at *at, which moves to the escape's last byte; 0: it
+ * is no escape. Controls and all beyond ASCII are '?': no name has them. */
 static char escaped(const char **at) {
     char code[5] = "";
     if (**at && strchr("\"\\/", **at)) return **at;

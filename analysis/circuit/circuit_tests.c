@@ -5,8 +5,8 @@
  *   lost(e)        m(C without e) - m(C)                         0: an edge does nothing
  *   minimality     the least |lost| of C
  *
- * The curve has them for the first 1, 2, 5, 10, ... edges of the order. Beside it are circuits of as
- * many random edges: the first of a shuffle of all edges, which begins at the seed. */
+ * The curve has them for the first 1, 2, 5, 10, ... edges of the order. Beside it are circuits of
+ * as many random edges: the first of a shuffle of all edges, which begins at the seed. */
 #include "circuit.h"
 #include "cuts.h"
 

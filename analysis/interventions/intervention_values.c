@@ -273,8 +273,8 @@ static int check_sources(const intervention *self) {
         if (i + 1 < n && rows[i + 1].sequence == rows[i].sequence) continue;
         if (rows[begin].position == 0 && i + 1 - begin != self->length[0])
             return host->fail(self->context,
-                "source prompt %d has %d tokens and this prompt has %d; a patch needs equally many",
-                (int)self->source[0] + 1, (int)self->length[0], (int)(i + 1 - begin));
+                "source prompt %d has %s and this prompt has %d; a patch needs equally many",
+                (int)self->source[0] + 1, PSC_MANY(self->length[0], "token"), (int)(i + 1 - begin));
         begin = i + 1;
     }
     return 0;

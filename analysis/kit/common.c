@@ -71,3 +71,8 @@ const char *psc_commas(double number, char out[PSC_COUNT]) {
     out[at] = '\0';
     return out;
 }
+
+const char *psc_many(double number, const char *noun, char out[2 * PSC_COUNT]) {
+    snprintf(out, 2 * PSC_COUNT, "%s %.24s%s", PSC_COMMAS(number), noun, number == 1.0 ? "" : "s");
+    return out;
+}

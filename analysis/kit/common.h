@@ -121,6 +121,9 @@ enum { PSC_COUNT = 32 };
 const char *psc_commas(double number, char out[PSC_COUNT]);
 /* The same in a buffer that lives as long as the enclosing block. */
 #define PSC_COMMAS(number) psc_commas((double)(number), (char[PSC_COUNT]){0})
+/* With a noun whose plural ends in s, of at most 24 bytes: "1 row", "4,129 rows". Returns out. */
+const char *psc_many(double number, const char *noun, char out[2 * PSC_COUNT]);
+#define PSC_MANY(number, noun) psc_many((double)(number), noun, (char[2 * PSC_COUNT]){0})
 
 /* --- documents (documents.c) ------------------------------------------------------------------ */
 

@@ -110,10 +110,10 @@ static int corpus_summary(
             rows > 0.0 ? "Not defined: no window has a second token, and position 0 is left out."
                        : "The corpus has no rows.");
     snprintf(line, sizeof line,
-        "The %s lens over %s rows (%s with a next token), divided by %s LayerNorm scale (sigma); "
-        "without each window's position 0 (%s rows):",
-        s->weight ? "affine" : "logit", PSC_COMMAS(rows), PSC_COMMAS(next),
-        s->sigma_final ? "the final residual's" : "each residual's own", PSC_COMMAS(inner));
+        "The %s lens over %s (%s with a next token), divided by %s LayerNorm scale (sigma); "
+        "without each window's position 0 (%s):",
+        s->weight ? "affine" : "logit", PSC_MANY(rows, "row"), PSC_COMMAS(next),
+        s->sigma_final ? "the final residual's" : "each residual's own", PSC_MANY(inner, "row"));
     if (host->summary_text(s->context, line)) return -1;
     snprintf(line, sizeof line, "%-10s %8s %8s %8s %8s %8s %8s", "layer", "entropy", "KL", "log p",
         "rank 1", "to 10", "same top");

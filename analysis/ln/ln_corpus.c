@@ -177,7 +177,7 @@ static int sites_summary(ln_state *s, double tokens) {
             sqrt(psc_variance(tokens, longest, sum, square)));
         labels[i] = text[i];
     }
-    snprintf(sentence, sizeof sentence, "Over %s tokens:", PSC_COMMAS(tokens));
+    snprintf(sentence, sizeof sentence, "Over %s:", PSC_MANY(tokens, "token"));
     if (s->host->summary_text(s->context, sentence) ||
         s->host->summary_bars(s->context,
             step == 2 ? "mean LayerNorm scale (sigma; ln2 equals ln1)"

@@ -165,7 +165,7 @@ static int mean_bars(logits_state *state, int32_t t, double rows) {
     char title[128];
     const psc_target *target = &run->host->targets(run->context, &(int32_t){0})[t];
     snprintf(
-        title, sizeof title, "mean share of %.60s over %s rows", target->label, PSC_COMMAS(rows));
+        title, sizeof title, "mean share of %.60s over %s", target->label, PSC_MANY(rows, "row"));
     return run->host->summary_bars(run->context, title, "nats", top.n, labels, values);
 }
 

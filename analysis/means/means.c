@@ -224,8 +224,8 @@ static int means_report(psc_context *context, void *state) {
     for (int32_t i = 0; i < s->n_points; i++) n_tensors += s->points[i].layers;
     for (int64_t i = 0; i < s->n; i++) means[i] = (float)(sum[i] / rows);
     if (s->folder && save(s, means, n_tensors)) return -1;
-    snprintf(sentence, sizeof sentence, "Means of %s tensors over %s rows%s%.200s%s.",
-        PSC_COMMAS(n_tensors), PSC_COMMAS(rows),
+    snprintf(sentence, sizeof sentence, "Means of %s over %s%s%.200s%s.",
+        PSC_MANY(n_tensors, "tensor"), PSC_MANY(rows, "row"),
         s->folder ? ", saved in " : "; use save=FOLDER to keep them", s->folder ? s->folder : "",
         s->folder ? "/params.safetensors" : "");
     return host->value_number(context, "rows", rows) || host->summary_text(context, sentence);

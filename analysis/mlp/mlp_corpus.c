@@ -294,10 +294,10 @@ static int corpus_summary(mlp_state *s, const verdict *v, const double *fires) {
     }
     const double neurons = (double)all_neurons(s);
     snprintf(sentence, sizeof sentence,
-        "On average a neuron fires (a > 0) at %.1f %% of %s tokens. Of %s neurons, %s are "
-        "dead (they never fired in %s tokens) and %s are silent (|g| never reached 0.01).",
-        100.0 * sum / (v->tokens * neurons), PSC_COMMAS(v->tokens), PSC_COMMAS(neurons),
-        PSC_COMMAS(v->dead), PSC_COMMAS(v->tokens), PSC_COMMAS(v->silent));
+        "On average a neuron fires (a > 0) at %.1f %% of %s. Of %s neurons, %s are "
+        "dead (they never fired in %s) and %s are silent (|g| never reached 0.01).",
+        100.0 * sum / (v->tokens * neurons), PSC_MANY(v->tokens, "token"), PSC_COMMAS(neurons),
+        PSC_COMMAS(v->dead), PSC_MANY(v->tokens, "token"), PSC_COMMAS(v->silent));
     return s->host->summary_text(s->context, sentence) ||
            s->host->summary_bars(s->context, "neurons that fire", "%", n, labels, rates);
 }

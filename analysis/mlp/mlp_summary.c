@@ -28,10 +28,9 @@ static int firing(mlp_state *s) {
     char sentence[200];
     const double neurons = (double)s->n_layers * s->n_neurons;
     snprintf(sentence, sizeof sentence,
-        "On average %.0f %% of %s neurons fire (a > 0) at a row; %s fire at none of the %s "
-        "rows.",
+        "On average %.0f %% of %s neurons fire (a > 0) at a row; %s fire at none of %s.",
         100.0 * (double)sum / (rows * neurons), PSC_COMMAS(neurons), PSC_COMMAS(silent),
-        PSC_COMMAS(s->rows.n));
+        PSC_MANY(s->rows.n, "row"));
     return s->host->summary_text(s->context, sentence);
 }
 

@@ -181,9 +181,9 @@ int neurons_firing(neurons_state *s) {
         n_silent += silent[i] = most[i] < SILENT;
     }
     snprintf(sentence, sizeof sentence,
-        "Over %s tokens, %s of %s neurons are dead (they never fired) and %s are silent "
+        "Over %s, %s of %s neurons are dead (they never fired) and %s are silent "
         "(|g| never reached 0.01).",
-        PSC_COMMAS(s->tokens), PSC_COMMAS(n_dead), PSC_COMMAS(n), PSC_COMMAS(n_silent));
+        PSC_MANY(s->tokens, "token"), PSC_COMMAS(n_dead), PSC_COMMAS(n), PSC_COMMAS(n_silent));
     if (host->value_number(s->context, "tokens", s->tokens)) return -1;
     return s->tokens > 0.0 ? host->summary_text(s->context, sentence) : 0;
 }

@@ -179,8 +179,8 @@ static int put_fires(sae_state *s, double rows) {
     for (int32_t i = 0; i < s->d.n_latents; i++) dead += fires[i] == 0.0;
     if (host->value_number(s->context, "dead", (double)dead)) return -1;
     if (rows == 0) return 0;
-    snprintf(line, sizeof line, "%s of %s latents are dead: never active over %s tokens.",
-        PSC_COMMAS(dead), PSC_COMMAS(s->d.n_latents), PSC_COMMAS(rows));
+    snprintf(line, sizeof line, "%s of %s latents are dead: never active over %s.",
+        PSC_COMMAS(dead), PSC_COMMAS(s->d.n_latents), PSC_MANY(rows, "token"));
     return host->summary_text(s->context, line);
 }
 

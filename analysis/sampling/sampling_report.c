@@ -116,7 +116,7 @@ static int report_corpus(sampling_state *s) {
     const double rows = counts[0], inner = counts[1 + STRATEGIES * BINS];
     char line[128];
     snprintf(line, sizeof line,
-        "Means over %s rows, without position 0 of each window:", PSC_COMMAS(inner));
+        "Means over %s, without position 0 of each window:", PSC_MANY(inner, "row"));
     if (host->value_number(s->context, "rows_seen", rows) ||
         host->value_number(s->context, "rows_without_position_0", inner) ||
         (inner > 0.0 && host->summary_text(s->context, line)))

@@ -121,8 +121,8 @@ static int check_single(const sweep_state *s) {
     const int32_t n = s->source.rows.n;
     if (s->is_set || (n == s->rows.n && s->source.rows.n_parts == 1)) return 0;
     return s->host->fail(s->context,
-        "the source prompt has %d tokens and the prompt %d; a patch needs prompts of equal length",
-        (int)n, (int)s->rows.n);
+        "the source prompt has %s and the prompt %d; a patch needs prompts of equal length",
+        PSC_MANY(n, "token"), (int)s->rows.n);
 }
 
 static int align_part(sweep_state *s, const sweep_part *part, const sweep_part *from) {

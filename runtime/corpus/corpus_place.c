@@ -222,10 +222,10 @@ static psc_status check_sample(
     return psc_fail(error, PSC_ERROR_INPUT, "it was made from %s, not from %s", made, asked);
 }
 
-/* "windows that overlap, with a stride of 64 tokens", or "windows that do not overlap". */
+/* "windows that overlap, with a stride of 64", or "windows that do not overlap". */
 static void stride_text(char out[80], int64_t stride) {
     if (stride > 0)
-        snprintf(out, 80, "windows that overlap, with a stride of %" PRId64 " tokens", stride);
+        snprintf(out, 80, "windows that overlap, with a stride of %" PRId64, stride);
     else
         snprintf(out, 80, "windows that do not overlap");
 }

@@ -23,10 +23,10 @@ static psc_status check_stride(
     if (o->stride == 0 || (o->stride > 0 && o->stride <= most)) return PSC_OK;
     if (most < 1)
         return psc_fail(error, PSC_ERROR_INPUT,
-            "a stride of %d tokens is not possible: windows of %d tokens cannot overlap",
-            (int)o->stride, (int)window);
+            "a stride of %d is not possible: windows of %d token%s cannot overlap", (int)o->stride,
+            (int)window, window == 1 ? "" : "s");
     return psc_fail(error, PSC_ERROR_INPUT,
-        "a stride of %d tokens is not possible; these windows need one of 1 to %d", (int)o->stride,
+        "a stride of %d is not possible; these windows need one of 1 to %d", (int)o->stride,
         (int)most);
 }
 
@@ -36,8 +36,8 @@ static psc_status check_options(
     const int32_t n_ctx = model->info.n_ctx;
     if (o->window != 0 && (o->window < 1 + !!o->bos || o->window > n_ctx))
         return psc_fail(error, PSC_ERROR_INPUT,
-            "a window of %d tokens is not possible; it must have %d to %d, the model's context",
-            (int)o->window, 1 + !!o->bos, (int)n_ctx);
+            "a window of %d token%s is not possible; it must have %d to %d, the model's context",
+            (int)o->window, o->window == 1 ? "" : "s", 1 + !!o->bos, (int)n_ctx);
     psc_status status = check_stride(o, model, error);
     if (status != PSC_OK) return status;
     bool whole = o->shard == 0 && o->n_shards == 0;

@@ -157,6 +157,28 @@ static psc_status take_folder(psc_model_place *place, const char *model, const c
 
 /* --- finding --------------------------------------------------------------------------------- */
 
+static psc_status refuse_revision(
+    const char *model, size_t n, const char *revision, psc_error *error) {
+    char folder[4096], **names = NULL;
+    int32_t count = 0;
+    psc_status status = PSC_ERROR_IO;
+    if (psc_hub_print(folder, sizeof folder, "%.*s", (int)n, model))
+        status = psc_model_revisions(&names, &count, folder, NULL);
+    if (status == PSC_ERROR_MEMORY)
+        return psc_fail(
+            error, status, "not enough memory for the checkpoints of %.*s", (int)n, model);
+    if (status || count == 0)
+        status = psc_fail(error, PSC_ERROR_IO,
+            "model folder %.*s has no checkpoint %s, nor any other; leave out @%s", (int)n, model,
+            revision, revision);
+    else
+        status = psc_fail(error, PSC_ERROR_IO,
+            "model folder %.*s has no checkpoint %s; pass @%s%s%s", (int)n, model, revision,
+            names[0], count > 1 ? ", or another up to @" : "", count > 1 ? names[count - 1] : "");
+    psc_model_revisions_free(names, count);
+    return status;
+}
+
 static psc_status refuse_folder(
     const char *model, size_t n, const char *revision, bool is_known, psc_error *error) {
     const char *slash = memchr(model, '/', n) ? strrchr(model, '/') : NULL;
@@ -165,9 +187,7 @@ static psc_status refuse_folder(
     if (lstat(model, &info) == 0) /* but stat failed */
         return psc_fail(error, PSC_ERROR_IO,
             "%s is a link to nothing; make the link again, or pass the folder itself", model);
-    if (is_known && revision)
-        return psc_fail(
-            error, PSC_ERROR_IO, "model folder %.*s has no checkpoint %s", (int)n, model, revision);
+    if (is_known && revision) return refuse_revision(model, n, revision, error);
     if (revision || strncmp(name, "pythia-", 7) != 0 || strlen(name) > 96)
         return psc_fail(error, PSC_ERROR_IO, "model folder %s does not exist", model);
     return psc_fail(error, PSC_ERROR_IO,

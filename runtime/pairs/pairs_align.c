@@ -42,9 +42,9 @@ psc_status psc_pairs_align(psc_pairs *pairs, psc_pair_entry *e, psc_error *error
     if (m == 0) return PSC_OK;
     if (align == PSC_ALIGN_EQUAL && n != m)
         return psc_pairs_fail(pairs, e->line, error,
-            "the clean prompt has %d tokens and the corrupt one %d; align them by end, start or "
+            "the clean prompt has %d token%s and the corrupt one %d; align them by end, start or "
             "spans",
-            (int)n, (int)m);
+            (int)n, n == 1 ? "" : "s", (int)m);
     e->source = psc_arena_alloc(&pairs->own, (uint64_t)n * sizeof *e->source);
     if (!e->source) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the pairs");
     for (int32_t p = 0; p < n; p++) {

@@ -50,7 +50,8 @@ static psc_status check_new(const psc_accumulators *accumulators, const char *na
     bool top = kind == PSC_ACCUMULATE_TOP;
     if (top ? k < 1 : k != 0)
         return psc_fail(error, PSC_ERROR_PLUGIN,
-            "accumulator '%s' asks for %d entries per slot; a top list needs at least 1, other kinds need 0",
+            "accumulator '%s' asks for %d entries per slot; a top list needs at least 1, other "
+            "kinds need 0",
             name, (int)k);
     if (n < 0 || extra > SIZE_MAX / 8 / ((uint64_t)k + 1) ||
         (uint64_t)n > SIZE_MAX / 4 / slot_bytes(kind, k, extra))

@@ -30,7 +30,8 @@ static psc_status find_builtin(const psc_plugin **out, const char *name, psc_err
     }
     *out = NULL;
     return psc_fail(error, PSC_ERROR_INPUT,
-        "unknown built-in plugin '%.100s'%s%s the built-ins are %s; pass a plugin file by its path, like ./name.so",
+        "unknown built-in plugin '%.100s'%s%s the built-ins are %s; pass a plugin file by its "
+        "path, like ./name.so",
         name, psc_suggest_text(hint, &near, ""), near.best ? "" : ";", known);
 }
 
@@ -364,8 +365,8 @@ psc_status psc_contexts_end(psc_session *session, psc_status status, psc_error *
 
 psc_status psc_session_refuse_broken(psc_error *error) {
     return psc_fail(error, PSC_ERROR_STATE,
-        "a plugin left a call of the host by a jump or an exception, so the session cannot be used any "
-        "more; close it");
+        "a plugin left a call of the host by a jump or an exception, so the session cannot be "
+        "used any more; close it");
 }
 
 bool psc_session_stopped(psc_session *session) {

@@ -61,7 +61,8 @@ static psc_status check_limit(const psc_shards *s, int64_t rows, psc_error *erro
     const uint64_t bytes = psc_shards_bytes(s, rows);
     if (bytes <= s->most_bytes) return PSC_OK;
     return psc_fail(error, PSC_ERROR_INPUT,
-        "%lld rows take %.3g GB, and the limit is %.3g GB; allow more, or keep fewer rows or points",
+        "%lld rows take %.3g GB, and the limit is %.3g GB; allow more, or keep fewer rows or "
+        "points",
         (long long)rows, 1e-9 * (double)bytes, 1e-9 * (double)s->most_bytes);
 }
 

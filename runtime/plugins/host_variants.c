@@ -7,8 +7,8 @@
  * so matmuls see many rows. Variants of few rows read the keys and values before their rows in the
  * run's own cache (psc_prefix). A longer one is a sequence of a cache of the variants, to which
  * these keys and values are copied. A first layer whose changes later rows do not read before the
- * next one computes the changed rows alone; the others have the run's residual after it. One that is
- * changed at hook_z or behind it begins there, with the run's own z and MLP output. A row's
+ * next one computes the changed rows alone; the others have the run's residual after it. One that
+ * is changed at hook_z or behind it begins there, with the run's own z and MLP output. A row's
  * bits do not depend on its neighbors (docs/numerics.md), so each variant has the bits of a run
  * with such editors. */
 #include "variant_buffers.h"

@@ -104,8 +104,8 @@ static psc_status set_item(collection *c, const char *item, const char *end, psc
     const int shown = end - item < 60 ? (int)(end - item) : 60;
     if (!equals)
         return psc_fail(error, PSC_ERROR_INPUT,
-            "plugin %s: option '%.*s' must have the form key=value; a comma separates options, so write / between "
-            "levels, and \\, for a comma in a value",
+            "plugin %s: option '%.*s' must have the form key=value; a comma separates options, so "
+            "write / between levels, and \\, for a comma in a value",
             c->plugin->name, shown, item);
     return set_one(c, item, (size_t)(equals - item), unescape(equals + 1, end), error);
 }

@@ -148,8 +148,8 @@ static psc_status check_fresh(const psc_context *context, psc_error *error) {
     status = psc_shards_remove_from(s, 0, true, &found, error);
     if (status != PSC_OK || (found == 0 && !finished)) return status;
     return psc_fail(error, PSC_ERROR_INPUT,
-        "the folder %s has the rows of an earlier run; name a new one, or go on with the --state file "
-        "of that run",
+        "the folder %s has the rows of an earlier run; name a new one, or go on with the --state "
+        "file of that run",
         s->folder);
 }
 

@@ -203,7 +203,8 @@ void psc_contexts_close(psc_session *session);
 bool psc_phase_is_for_all(int32_t phase);
 /* Whether a plugin asks for all source prompts of a set first. */
 bool psc_contexts_want_set(const psc_session *session);
-/* Whether an ordinary run over documents is two: unchanged for the plugins that compare, then changed. */
+/* Whether an ordinary run over documents is two: unchanged for the plugins that compare, then
+ * changed. */
 bool psc_contexts_compare(const psc_session *session);
 /* PSC_ERROR_INPUT if a plugin that sees runs of this phase needs another token at position 0. */
 psc_status psc_contexts_check_start(

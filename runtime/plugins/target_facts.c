@@ -1,7 +1,7 @@
 /* The targets of a run as they were resolved: for each row whose logits z [V] the plugins selected,
  * and each target with ids there,
  *
- *   rank = 1 + the number of tokens before it in the order of top:K,   p = exp(z_id - log sum exp z)
+ *   rank = 1 + the number of tokens before it in the order of top:K,  p = exp(z_id - log sum exp z)
  *
  * The observer is passive: no logits are computed for it. */
 #include "session_inside.h"

@@ -59,8 +59,8 @@ void psc_turn_end(psc_context *context) {
         here.part_of = NULL;
         session->broken = true;
         psc_fail(session->error, PSC_ERROR_PLUGIN,
-            "plugin %s: it left %s by a jump or an exception, so the session cannot be used any more; "
-            "close it",
+            "plugin %s: it left %s by a jump or an exception, so the session cannot be used any "
+            "more; close it",
             context->name, turn->in_variants ? "variants" : "parallel_for");
     }
     psc_turn_take_said(context);

@@ -58,9 +58,10 @@ static psc_status give_rooms(
     for (int32_t i = 0; i < n_inputs; i++)
         if (!psc_kv_cache_give(s->cache, inputs[i].sequence, inputs[i].n))
             return psc_fail(error, PSC_ERROR_INPUT,
-                "sequence %d: its %d tokens and those before it exceed shared_tokens, %d; run fewer "
+                "sequence %d: its %d token%s and those before exceed shared_tokens, %d; run fewer "
                 "sequences at once",
-                (int)inputs[i].sequence, (int)inputs[i].n, (int)s->options.shared_tokens);
+                (int)inputs[i].sequence, (int)inputs[i].n, inputs[i].n == 1 ? "" : "s",
+                (int)s->options.shared_tokens);
     return PSC_OK;
 }
 

@@ -290,7 +290,7 @@ expect 1 '513 tokens with the <.endoftext.> that front needs.*context of 512' an
 sed 's/"bos_token_id": *[0-9]*/"bos_token_id": null/' "$model/config.json" >"$work/no-weights/config.json"
 expect 1 'front needs a beginning-of-text token.*bos_token_id in its config.json is null' analyze \
     --tokens 5,6 --model "$work/no-weights" --plugin "$front"
-expect 1 'a window of 1 tokens is not possible' corpus "$work/text.so" --window 1 --plugin "$front"
+expect 1 'a window of 1 token is not possible' corpus "$work/text.so" --window 1 --plugin "$front"
 
 # Plugins in generate.
 expect 1 'unknown built-in plugin .nonsense' generate --text a --plugin nonsense
@@ -371,7 +371,7 @@ expect 1 'missing' forms --control "$work/missing"
 expect 1 'needs a list of word forms as labels.*use the verb forms' analyze --text a --bos --plugin forms
 expect 1 'boks-5m does not exist; did you mean books-5m?' info boks-5m
 expect 1 'boks-0.5m does not exist; did you mean books-0.5m?' analyze --model boks-0.5m --text a
-expect 1 'books-0.5m has no checkpoint step99$' info books-0.5m@step99
+expect 1 'books-0.5m has no checkpoint step99, nor any other; leave out @step99$' info books-0.5m@step99
 # Scores: score.sh has each bad line.
 expect 2 'no examples' score
 expect 1 'cannot open .*missing' score "$work/missing.jsonl"

@@ -116,13 +116,13 @@ refused() { # refused PATTERN ARGUMENTS...
     check "$pattern in one line" test "$(wc -l <"$work/err")" -le 2
 }
 refused 'stride' --plugin loss --stride 0
-refused 'a stride of 32 tokens is not possible; these windows need one of 1 to 31' --plugin loss --stride 32
-refused 'a stride of 31 tokens is not possible; these windows need one of 1 to 30' --plugin loss --stride 31 --bos
+refused 'a stride of 32 is not possible; these windows need one of 1 to 31' --plugin loss --stride 32
+refused 'a stride of 31 is not possible; these windows need one of 1 to 30' --plugin loss --stride 31 --bos
 refused 'plugin ln does not work with windows that overlap' --plugin loss --plugin ln --stride 8
 refused 'plugin logits does not work with windows that overlap' --stride 8
-refused 'a stride of 10 tokens, not with windows that do not overlap' --plugin loss:early=2,late=20 \
+refused 'a stride of 10, not with windows that do not overlap' --plugin loss:early=2,late=20 \
     --state "$work/overlap.state"
-refused 'a stride of 10 tokens, not with windows that overlap, with a stride of 9' --stride 9 \
+refused 'a stride of 10, not with windows that overlap, with a stride of 9' --stride 9 \
     --plugin loss:early=2,late=20 --state "$work/overlap.state"
 
 # The contexts that plugins keep name their documents, also resumed, in parts and compressed.

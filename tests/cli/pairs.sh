@@ -107,6 +107,7 @@ expect 1 'source prompt 2 is missing; .*its "corrupt" prompt' \
     analyze --pairs "$set" --direction L0H0:plus=1,minus=2
 expect 1 'alone.jsonl:1: .*rows=9' analyze --pairs "$work/alone.jsonl" --ablate L0H0:rows=9
 expect 1 'alone.jsonl:1: has no "spans"' sweep --pairs "$work/alone.jsonl" --align spans
+echo '{"clean": "a b", "corrupt": "a c", "target": " d"}' >"$work/single.jsonl"
 expect 2 '--pairs and --text are mutually exclusive' analyze --pairs "$set" --text a
 expect 2 '--pairs and --source are mutually exclusive' sweep --pairs "$set" --source a --do patch
 expect 2 '--pairs and --capture' analyze --pairs "$set" --capture hook_embed --json
@@ -116,6 +117,8 @@ expect 2 '--align needs equal, end, start or spans' analyze --pairs "$set" --ali
 expect 2 '--batch needs' analyze --pairs "$set" --batch 0
 expect 2 '--draws needs' analyze --pairs "$set" --draws -1
 expect 2 '--seed needs' analyze --pairs "$set" --seed x
+expect 2 '--seed needs' sweep --pairs "$set" --seed 9223372036854775808
+check 'the largest seed' "$program" sweep --pairs "$work/single.jsonl" --seed 9223372036854775807 >"$work/log"
 expect 1 'target example is that of a set of pairs' analyze --text a --target example
 
 # Edges over a set: mean scores, the circuit of these on each pair, prompts of other lengths.
@@ -138,6 +141,11 @@ curve = values("circuit.curve_faithfulness")
 whole = [curve[i * rows[1] + rows[1] - 1] for i in range(24)]
 assert whole == [1.0] * 24, whole
 END
+check 'one pair' sh -c "'$program' sweep --pairs '$work/single.jsonl' --do patch | grep -q 'mean over 1 pair \['"
+check 'one pair without draws' sh -c "'$program' sweep --pairs '$work/single.jsonl' --draws 0 | grep -q 'over 1 pair, the'"
+expect 1 'source prompt has 1 token and the prompt 2' sweep --text 'a b' --source a --do patch
+echo '{"clean": "a", "corrupt": "a b", "target": " d"}' >"$work/unequal.jsonl"
+expect 1 'the clean prompt has 1 token and the corrupt one 2' sweep --pairs "$work/unequal.jsonl"
 echo '{"clean": "the old man saw the sea", "corrupt": "a man saw the sea", "target": " and"}' >"$work/one.jsonl"
 check 'prompts of other lengths' "$program" analyze --pairs "$work/one.jsonl" --align end --draws 0 \
     --plugin circuit:edges=5 >"$work/log"

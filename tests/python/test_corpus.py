@@ -166,7 +166,7 @@ def test_a_note_may_be_an_error(model, docs, tmp_path):
         ({"documents": ["a"], "window": 0}, "window is 0; pass a whole number from 1"),
         ({"documents": ["a"], "window": 2.5}, "window is 2.5; pass a whole number from 1"),
         ({"documents": ["a"], "window": 1 << 19}, "a window of 524288 tokens is not possible"),
-        ({"documents": ["a"], "window": 1, "bos": True}, "a window of 1 tokens is not possible"),
+        ({"documents": ["a"], "window": 1, "bos": True}, "a window of 1 token is not possible"),
         ({"documents": ["a"], "batch": 0}, "batch is 0; pass a whole number from 1 to 4096"),
         ({"documents": ["a"], "batch": 1 << 70}, "pass a whole number from 1 to 4096"),
         ({"documents": ["a"], "shard": (3, 2)}, r"shard is \(3, 2\); pass"),

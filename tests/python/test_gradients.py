@@ -62,7 +62,13 @@ def test_random_edges_are_drawn_from_those_that_exist(model):
     result = model.attribution(TEXT, over="edges", sample=5)
     places = np.isfinite(result["estimate"][0]).sum()
     words = " ".join(str(result).split())
-    assert f"5 random places of {places:,} beside" in words
+    assert f"5 random places of {places:,} beside their exact effects" in words
+
+
+def test_one_place_is_not_called_several(model):
+    words = " ".join(str(model.attribution(TEXT, exact=1, sample=1)).split())
+    assert "The largest estimate beside the exact effect: " in words
+    assert "1 random place of 32 beside the exact effect: " in words
 
 
 def test_a_sequence_has_its_own_gradient_in_a_batch(model):

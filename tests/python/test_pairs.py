@@ -84,6 +84,8 @@ def test_refusals(model: Model, tmp_path: Path) -> None:
     refused(model, LINES, "align='middle'", align="middle")
     refused(model, LINES, "draws", draws=-1)
     refused(model, LINES, "batch", batch=1.5)
+    refused(model, LINES, "seed", seed=1 << 63)  # the program's --seed ends there, too
+    assert Pairs(LINES, seed=(1 << 63) - 1).seed == (1 << 63) - 1
     with pytest.raises(IOFailure, match="missing"):
         Pairs(tmp_path / "missing.jsonl")
     with pytest.raises(InputError, match="0 character"):

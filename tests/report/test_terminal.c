@@ -194,6 +194,8 @@ static const struct {
     {{.skipped = 2000, .window = 8},
         "0 tokens from 0 documents in 0 windows of up to 8; 2,000 documents skipped\n"},
     {{.windows = 1, .tokens = 1000}, "1,000 tokens in 1 sequence\n"},
+    {{.windows = 1, .tokens = 1}, "1 token in 1 sequence\n"},
+    {{.documents = 1, .windows = 1, .tokens = 1}, "1 token from 1 document in 1 window\n"},
     {{.windows = 12, .tokens = 3, .stopped = 1}, "3 tokens in 12 sequences\n"},
     {{.documents = 3, .windows = 3, .tokens = 9, .sample = 3, .population = 4000, .seed = -7},
         "9 tokens from 3 documents in 3 windows\n"

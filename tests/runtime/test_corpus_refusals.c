@@ -105,15 +105,15 @@ Test(corpus_refusals, strides) {
     for (int i = 0; i < 3; i++) {
         o.stride = bad[i];
         snprintf(sentence, sizeof sentence,
-            "a stride of %d tokens is not possible; these windows need one of 1 to 3", (int)bad[i]);
+            "a stride of %d is not possible; these windows need one of 1 to 3", (int)bad[i]);
         refused(o, sentence);
     }
     o.bos = 1;
     o.stride = 3;
-    refused(o, "a stride of 3 tokens is not possible; these windows need one of 1 to 2");
+    refused(o, "a stride of 3 is not possible; these windows need one of 1 to 2");
     o = plain();
     o.window = o.stride = 1;
-    refused(o, "a stride of 1 tokens is not possible: windows of 1 tokens cannot overlap");
+    refused(o, "a stride of 1 is not possible: windows of 1 token cannot overlap");
 }
 
 Test(corpus_refusals, lists) {

@@ -140,12 +140,12 @@ static char *place_with(const psc_model *model, psc_corpus_options o) {
 
 Test(corpus_stride, another_stride_is_refused) {
     static const char *const said[] = {
-        "it was made with windows that overlap, with a stride of 2 tokens, not with windows that "
-        "overlap, with a stride of 1 tokens",
-        "it was made with windows that overlap, with a stride of 2 tokens, not with windows that do "
+        "it was made with windows that overlap, with a stride of 2, not with windows that "
+        "overlap, with a stride of 1",
+        "it was made with windows that overlap, with a stride of 2, not with windows that do "
         "not overlap",
         "it was made with windows that do not overlap, not with windows that overlap, with a stride "
-        "of 1 tokens"};
+        "of 1"};
     static const int32_t strides[][2] = {{2, 1}, {2, 0}, {0, 1}};
     static unsigned char parts[PSC_CORPUS_SHARDS];
     psc_model *model = small_model();

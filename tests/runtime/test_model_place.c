@@ -117,7 +117,15 @@ Test(place, folders, .init = fixture_open) {
     expect_place(at("pythia-9m//"), "pythia-9m", "", "");
     expect_place(at("pythia-9m@step10"), "pythia-9m@step10", "step10", "");
     expect_place(at("pythia-9m/step10"), "pythia-9m@step10", "step10", "");
-    expect_refusal(at("pythia-9m@step11"), PSC_ERROR_IO, "pythia-9m has no checkpoint step11");
+    expect_refusal(
+        at("pythia-9m@step11"), PSC_ERROR_IO, "pythia-9m has no checkpoint step11; pass @step10");
+    make_folder("pythia-9m/step143");
+    put_text("pythia-9m/step143/config.json", "{}");
+    expect_refusal(at("pythia-9m@step11"), PSC_ERROR_IO,
+        "pythia-9m has no checkpoint step11; pass @step10, or another up to @step143");
+    make_folder("pythia-4m");
+    expect_refusal(at("pythia-4m@step11"), PSC_ERROR_IO,
+        "pythia-4m has no checkpoint step11, nor any other; leave out @step11");
     expect_refusal(at("pythia-8m"), PSC_ERROR_IO,
         "pythia-8m does not exist; to download it: pythiascope pull EleutherAI/pythia-8m --to |");
     expect_refusal(at("absent"), PSC_ERROR_IO, "model folder|absent does not exist");

@@ -95,7 +95,7 @@ Test(shared_tokens, what_does_not_fit_is_refused) {
     static const int32_t long_text[MOST] = {LONGEST + 1};
     cr_assert_eq(run_shared(make_inputs(most)), PSC_OK, "%s", error.message);
     refused(run_shared(make_inputs(many)),
-        "sequence 5: its 1 tokens and those before it exceed shared_tokens, 160; run fewer "
+        "sequence 5: its 1 token and those before exceed shared_tokens, 160; run fewer "
         "sequences at once");
     refused(run_shared(make_inputs(long_text)),
         "sequence 0 would have 41 tokens, but the session's capacity is 40");

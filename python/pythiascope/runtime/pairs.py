@@ -39,7 +39,7 @@ class Pairs:
             "start" or "spans".
         batch: Pairs per pass; 0: as many as fill one. Results do not depend on it.
         draws: Draws of the bootstrap and of the test; 0: none.
-        seed: Of these draws.
+        seed: Of these draws, below 2^63.
 
     Raises:
         InputError: An argument does not fit; a run refuses a pair by its line.
@@ -60,7 +60,7 @@ class Pairs:
         self.align: str = align
         self.batch = whole("batch", batch, 0, 4096)
         self.draws = whole("draws", draws, 0, 100000)
-        self.seed = whole("seed", seed, 0, (1 << 64) - 1)
+        self.seed = whole("seed", seed, 0, (1 << 63) - 1)
         if isinstance(pairs, (str, os.PathLike)):
             self.name, self.text = os.fspath(pairs), _read(pairs)
         elif isinstance(pairs, (list, tuple)):
