@@ -112,10 +112,10 @@ int32_t cli_sources_longest(const cli_sources *sources, int32_t least) {
 
 psc_status cli_sources_check(
     const cli_sources *sources, const psc_session *session, psc_error *error) {
-    if (sources->n == 0 || psc_session_has_phases(session)) return PSC_OK;
+    if (sources->n == 0 || psc_session_takes_source(session)) return PSC_OK;
     return psc_fail(error, PSC_ERROR_INPUT,
-        "no plugin of this command uses a source prompt; leave --source out, or add --patch or another "
-        "intervention");
+        "no plugin of this command uses a source prompt; leave --source out, or add do=patch, --patch "
+        "or another intervention");
 }
 
 void cli_sources_free(cli_sources *sources) {

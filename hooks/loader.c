@@ -80,6 +80,13 @@ bool psc_plugin_needs_bos(const psc_plugin *plugin) {
     return plugin->struct_size >= covered && plugin->needs_bos;
 }
 
+bool psc_plugin_takes_source(const psc_plugin *plugin, psc_context *context, const void *state) {
+    const size_t covered = offsetof(psc_plugin, takes_source) + sizeof plugin->takes_source;
+    if (!plugin->phases || plugin->phases == PSC_PHASES_COMPARES) return false;
+    if (plugin->struct_size < covered || !plugin->takes_source) return true;
+    return plugin->takes_source(context, state) != 0;
+}
+
 psc_plugin_corpus psc_plugin_over_corpus(const psc_plugin *plugin) {
     const size_t covered = offsetof(psc_plugin, corpus) + sizeof plugin->corpus;
     const bool said = plugin->struct_size >= covered && plugin->corpus >= PSC_CORPUS_YES &&

@@ -180,6 +180,12 @@ static int attribution_reports(psc_context *context, void *state) {
     return phase == PSC_PHASE_SOURCE || phase == PSC_PHASE_BASE ? 0 : attribution_report(s);
 }
 
+static int attribution_takes_source(psc_context *context, const void *state) {
+    const attribution_state *s = state;
+    (void)context;
+    return s->what == DO_PATCH || s->metric == ATTRIBUTION_KL;
+}
+
 const psc_plugin *psc_builtin_attribution(void) {
     static const psc_plugin plugin = {
         .abi = PSC_PLUGIN_ABI,
@@ -196,6 +202,7 @@ const psc_plugin *psc_builtin_attribution(void) {
         .points = "attn.hook_z mlp.hook_post hook_resid_pre hook_attn_out hook_mlp_out "
                   "attn.hook_pattern hook_logits",
         .phases = 1,
+        .takes_source = attribution_takes_source,
     };
     return &plugin;
 }

@@ -372,6 +372,12 @@ static int circuit_report(psc_context *context, void *state) {
     return circuit_arrays(s) || circuit_summary(s) || (s->ranked.at && circuit_write(s));
 }
 
+static int circuit_takes_source(psc_context *context, const void *state) {
+    const circuit_state *s = state;
+    (void)context;
+    return s->what == CIRCUIT_PATCH || s->what == CIRCUIT_MEAN;
+}
+
 const psc_plugin *psc_builtin_circuit(void) {
     static const psc_plugin plugin = {
         .abi = PSC_PLUGIN_ABI,
@@ -388,6 +394,7 @@ const psc_plugin *psc_builtin_circuit(void) {
         .points = "hook_embed attn.hook_z hook_mlp_out hook_resid_pre hook_resid_mid "
                   "hook_resid_post hook_logits",
         .phases = 1,
+        .takes_source = circuit_takes_source,
     };
     return &plugin;
 }

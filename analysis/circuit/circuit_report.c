@@ -153,7 +153,19 @@ static int say_path(circuit_state *s) {
     return s->host->summary_text(s->context, text);
 }
 
+/* Above all scores the threshold leaves nothing. */
+static int say_empty(circuit_state *s) {
+    char text[400], name[2 * CIRCUIT_NAME];
+    const circuit_scored *first = &s->ranked.at[0];
+    snprintf(text, sizeof text,
+        "The circuit keeps no edge: the first in order, %s, has the score %+.4g, and threshold=%g is "
+        "larger; lower it.",
+        circuit_edge(s, first->edge, name), first->score, s->threshold);
+    return s->host->summary_text(s->context, text);
+}
+
 static int say_circuit(circuit_state *s) {
+    if (s->n_kept == 0 && s->ranked.n > 0) return say_empty(s);
     char text[500], faithful[PSC_FIGURE], complete[PSC_FIGURE];
     snprintf(text, sizeof text,
         "The circuit keeps %s of %s edges, %s of them on a path to the logits. It has %.4f, "

@@ -371,6 +371,12 @@ static int direction_report(psc_context *context, void *state) {
     return d->base.host->summary_text(context, sentence);
 }
 
+static int direction_takes_source(psc_context *context, const void *state) {
+    const direction *d = state;
+    (void)context;
+    return d->what == DIRECTION_SWAP || d->n_sources > 0;
+}
+
 static void direction_close(psc_context *context, void *state) {
     direction *d = state;
     (void)context;
@@ -390,6 +396,7 @@ static const psc_plugin direction_plugin = {
     .close = direction_close,
     .points = "the points that at= names",
     .phases = 1,
+    .takes_source = direction_takes_source,
     .corpus = PSC_CORPUS_OVERLAPS,
 };
 

@@ -387,6 +387,12 @@ static int report_changed(psc_context *context, void *state) {
     return edits ? report(context, state) : 0;
 }
 
+static int takes_source(psc_context *context, const void *state) {
+    const intervention *self = state;
+    (void)context;
+    return self->values == VALUES_CHANGE || self->values == VALUES_ROWS;
+}
+
 static void close_plugin(psc_context *context, void *state) {
     (void)context;
     intervention_free_values(state);
@@ -411,6 +417,7 @@ static void close_plugin(psc_context *context, void *state) {
         .close = close_plugin,                                                                     \
         .points = "the points that at= names",                                                     \
         .phases = 1,                                                                               \
+        .takes_source = takes_source,                                                              \
         .corpus = PSC_CORPUS_##over,                                                               \
     };                                                                                             \
     const psc_plugin *psc_builtin_##lower(void) {                                                  \

@@ -245,6 +245,12 @@ static int sweep_report(psc_context *context, void *state) {
     return sweep_summary(s);
 }
 
+static int sweep_takes_source(psc_context *context, const void *state) {
+    const sweep_state *s = state;
+    (void)context;
+    return s->what == SWEEP_PATCH;
+}
+
 const psc_plugin *psc_builtin_sweep(void) {
     static const psc_plugin plugin = {
         .abi = PSC_PLUGIN_ABI,
@@ -261,6 +267,7 @@ const psc_plugin *psc_builtin_sweep(void) {
         .points = "hook_resid_pre hook_attn_out hook_mlp_out attn.hook_z attn.hook_pattern "
                   "attn.hook_attn_scores hook_logits",
         .phases = 1,
+        .takes_source = sweep_takes_source,
     };
     return &plugin;
 }

@@ -303,7 +303,7 @@ static psc_status analyze_pairs(analysis *a, psc_error *error) {
     if (!status && a->plugin && !cli_is_collected()) status = cli_spread_share(session, error);
     if (!status) status = cli_pairs_target(session, a->arguments, error);
     if (!status) status = set_up(session, a, false, &sections, error);
-    if (!status && psc_pairs_have_source(a->pairs.set) && !psc_session_has_phases(session))
+    if (!status && psc_pairs_have_source(a->pairs.set) && !psc_session_takes_source(session))
         cli_progress_line("note: no plugin of this command uses the corrupt prompts");
     if (!status) status = cli_pairs_run(&results, session, &a->pairs, error);
     delivery.tokens = cli_pairs_tokens(&a->pairs);

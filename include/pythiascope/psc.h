@@ -240,6 +240,9 @@ PSC_API psc_status psc_session_plugin_object(psc_session *session, const psc_plu
  * care: with a plugin of PSC_PHASES_COMPARES beside one that asks, an ordinary run is BASE, then
  * CHANGED. */
 PSC_API int psc_session_has_phases(const psc_session *session);
+/* Nonzero when a plugin reads source prompts, as its options are (psc_plugin.takes_source). If not,
+ * a caller refuses them, or leaves their runs out. */
+PSC_API int psc_session_takes_source(const psc_session *session);
 /* The name of the first plugin whose sequences must begin with psc_model_bos
  * (psc_plugin.needs_bos); null when there is none. The caller then puts that token in
  * front of every sequence; psc_session_run refuses a sequence that begins otherwise. Lives

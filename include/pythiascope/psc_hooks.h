@@ -26,6 +26,10 @@ PSC_API void psc_plugin_unload(void **library);
 PSC_API const char *psc_plugin_at_work(void);
 /* psc_plugin.needs_bos; false for a plugin whose struct_size does not cover it. */
 PSC_API bool psc_plugin_needs_bos(const psc_plugin *plugin);
+/* Whether an instance reads source prompts: psc_plugin.takes_source of its context and state. If
+ * struct_size does not cover that, or it is null, whether the plugin asks for phases. */
+PSC_API bool psc_plugin_takes_source(
+    const psc_plugin *plugin, psc_context *context, const void *state);
 /* psc_plugin.corpus; PSC_CORPUS_UNSAID for a plugin whose struct_size does not cover it. */
 PSC_API psc_plugin_corpus psc_plugin_over_corpus(const psc_plugin *plugin);
 /* The full name of a hook point: "blocks.3.attn.hook_z", with layer -1 "blocks.{l}.attn.hook_z".

@@ -624,6 +624,10 @@ typedef struct psc_plugin {
     int32_t reserved; /* 0 */
     int32_t
         corpus; /* psc_plugin_corpus; older plugins, whose struct_size ends before it, say nothing */
+    /* Of a plugin with `phases`, once after open: nonzero if it reads source prompts as its options
+     * are. 0: it sees no run of PSC_PHASE_SOURCE, but for those of whole_set. Calls nothing of the
+     * host. Null: it may read them. */
+    int (*takes_source)(psc_context *, const void *state);
 } psc_plugin;
 
 typedef const psc_plugin *(*psc_plugin_entry_fn)(void);

@@ -140,7 +140,8 @@ static psc_status run_phase(work *w, int32_t first, int32_t n, psc_phase phase, 
 static psc_status run_batch(work *w, int32_t first, int32_t n, psc_error *error) {
     psc_status status = PSC_OK;
     if (!psc_session_has_phases(w->session)) return run_phase(w, first, n, PSC_PHASE_ONLY, error);
-    if (psc_pairs_have_source(w->pairs)) status = run_phase(w, first, n, PSC_PHASE_SOURCE, error);
+    if (psc_pairs_have_source(w->pairs) && psc_contexts_want_source(w->session))
+        status = run_phase(w, first, n, PSC_PHASE_SOURCE, error);
     if (!status) status = run_phase(w, first, n, PSC_PHASE_BASE, error);
     return status ? status : run_phase(w, first, n, PSC_PHASE_CHANGED, error);
 }

@@ -122,6 +122,8 @@ static psc_status call_open(psc_context *context, psc_error *error) {
     const psc_option_setting setting = {&session->model->info, session->options.accumulate != 0};
     psc_status checked = psc_options_read(
         NULL, context->options, context->n_options, context->plugin, &setting, error);
+    if (checked == PSC_OK && !context->plugin->open)
+        context->takes_source = psc_plugin_takes_source(context->plugin, context, NULL);
     if (checked != PSC_OK || !context->plugin->open) return checked;
     psc_error *outer = session->error, inner = {PSC_OK, ""};
     session->error = &inner;
@@ -133,6 +135,8 @@ static psc_status call_open(psc_context *context, psc_error *error) {
     psc_status status = outcome(context, "open", returned, &inner);
     /* A plugin whose open returned 0 expects close. */
     if (status != PSC_OK && returned == 0) call_close(context);
+    if (status == PSC_OK)
+        context->takes_source = psc_plugin_takes_source(context->plugin, context, context->state);
     psc_fp_leave(fp);
     if (status != PSC_OK && error) *error = inner;
     return status;
@@ -266,12 +270,23 @@ bool psc_contexts_want_set(const psc_session *session) {
     return wanted;
 }
 
+bool psc_contexts_want_source(const psc_session *session) {
+    bool wanted = false;
+    for (int32_t i = 0; i < session->n_contexts; i++) wanted |= session->contexts[i]->takes_source;
+    return wanted;
+}
+
+int psc_session_takes_source(const psc_session *session) {
+    return psc_contexts_want_source(session) || psc_contexts_want_set(session);
+}
+
 /* Whether a run of this phase is not for this plugin. */
 static bool rests(const psc_context *context, int32_t phase) {
     const int32_t phases = context->plugin->phases;
     const psc_run_options *run = context->session->run_options;
     if (phase == PSC_PHASE_SOURCE && run && run->source >= PSC_SOURCE_SET)
         return !context->whole_set;
+    if (phase == PSC_PHASE_SOURCE && phases != PSC_PHASES_COMPARES) return !context->takes_source;
     if (context->session->options.accumulate && phase == PSC_PHASE_BASE)
         return phases != PSC_PHASES_COMPARES;
     return !psc_phase_is_for_all(phase) && !phases;

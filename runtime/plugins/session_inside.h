@@ -71,6 +71,7 @@ struct psc_context {
     psc_turn turn;                  /* decides which host calls are allowed */
     bool in_run;                    /* from run_begin to report */
     bool whole_set;                 /* it sees all source prompts of a set before the first pair */
+    bool takes_source;              /* it sees runs of source prompts */
     bool muted; /* the run's phase excludes it: its subscriptions get no events */
 };
 
@@ -201,8 +202,9 @@ psc_status psc_contexts_add(psc_session *session, const psc_plugin *object,
 void psc_contexts_close(psc_session *session);
 /* Whether a run of this phase is for every plugin, not only for those with `phases`. */
 bool psc_phase_is_for_all(int32_t phase);
-/* Whether a plugin asks for all source prompts of a set first. */
+/* Whether a plugin asks for all source prompts of a set first, or for those of single runs. */
 bool psc_contexts_want_set(const psc_session *session);
+bool psc_contexts_want_source(const psc_session *session);
 /* Whether an ordinary run over documents is two: unchanged for the plugins that compare, then
  * changed. */
 bool psc_contexts_compare(const psc_session *session);

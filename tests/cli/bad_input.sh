@@ -181,6 +181,13 @@ expect 2 'source needs --ablate' analyze --text a --source b
 expect 2 'source-tokens needs --ablate' generate --text a --source-tokens 1
 expect 1 'no plugin of this command uses a source prompt; leave' analyze --text a --source b --plugin ln
 expect 1 'no plugin of this command uses a source prompt; leave' generate --text a --source b --plugin ln
+for unused in circuit:do=zero attribution:do=mean attribution:do=zero sweep:do=zero; do
+    expect 1 'no plugin of this command uses a source prompt; leave' analyze --text a --source b --target next \
+        --plugin $unused
+done
+expect 1 'no plugin of this command uses a source prompt; leave' analyze --tokens 1,2 --source-tokens 3,4 \
+    --plugin circuit:do=zero
+expect 1 'no plugin of this command uses a source prompt; leave' generate --text a --source b --ablate L0H0
 expect 2 'a source prompt needs --do patch' sweep --text 'a b' --source 'a c'
 expect 2 'a source prompt needs --do patch' sweep --text 'a b' --source-tokens 1,2 --do mean
 expect 1 'L9H0 is not a component of this model.*L0H0 to L3H7' analyze --text a --ablate L9H0
@@ -371,7 +378,8 @@ expect 1 'missing' forms --control "$work/missing"
 expect 1 'needs a list of word forms as labels.*use the verb forms' analyze --text a --bos --plugin forms
 expect 1 'boks-5m does not exist; did you mean books-5m?' info boks-5m
 expect 1 'boks-0.5m does not exist; did you mean books-0.5m?' analyze --model boks-0.5m --text a
-expect 1 'books-0.5m has no checkpoint step99, nor any other; leave out @step99$' info books-0.5m@step99
+expect 1 'books-0.5m has no checkpoint step99; pass @step0, or another up to @step4000$' info books-0.5m@step99
+expect 1 'books-5m has no checkpoint step99, nor any other; leave out @step99$' info books-5m@step99
 # Scores: score.sh has each bad line.
 expect 2 'no examples' score
 expect 1 'cannot open .*missing' score "$work/missing.jsonl"

@@ -65,6 +65,11 @@ END
 check 'aligned by spans' sh -c "'$program' analyze --pairs '$work/spans.jsonl' --align spans --json \
     --patch blocks.0.hook_resid_pre --plugin effects:rows=all |
     tr -d ' \n' | grep -q '\"rows\":\[\"who\[0\]\",\"-1\"\]'"
+echo '{"clean": "a b", "corrupt": "a c", "target": " d"}' >"$work/single.jsonl"
+check 'corrupt prompts that nothing uses' sh -c "'$program' analyze --pairs '$work/single.jsonl' --draws 0 \
+    --plugin circuit:do=zero,edges=0 --plugin attribution:do=mean 2>&1 | grep -q 'note: no plugin .* uses the corrupt'"
+check 'that one plugin uses' sh -c "! '$program' analyze --pairs '$work/single.jsonl' --draws 0 \
+    --plugin circuit:do=zero,edges=0 --plugin sweep:do=patch 2>&1 | grep 'note: no plugin'"
 check 'a pipe' sh -c "cat '$set' | '$program' sweep --pairs - --do patch | grep -q 'effect: mean over 24'"
 check 'without draws' sh -c "'$program' sweep --pairs '$set' --draws 0 | grep -q 'mean over 24 pairs, the'"
 check 'token ids' sh -c "echo '{\"clean\": [1, 2, 3], \"target\": 7}' |
@@ -107,7 +112,6 @@ expect 1 'source prompt 2 is missing; .*its "corrupt" prompt' \
     analyze --pairs "$set" --direction L0H0:plus=1,minus=2
 expect 1 'alone.jsonl:1: .*rows=9' analyze --pairs "$work/alone.jsonl" --ablate L0H0:rows=9
 expect 1 'alone.jsonl:1: has no "spans"' sweep --pairs "$work/alone.jsonl" --align spans
-echo '{"clean": "a b", "corrupt": "a c", "target": " d"}' >"$work/single.jsonl"
 expect 2 '--pairs and --text are mutually exclusive' analyze --pairs "$set" --text a
 expect 2 '--pairs and --source are mutually exclusive' sweep --pairs "$set" --source a --do patch
 expect 2 '--pairs and --capture' analyze --pairs "$set" --capture hook_embed --json
@@ -118,7 +122,7 @@ expect 2 '--batch needs' analyze --pairs "$set" --batch 0
 expect 2 '--draws needs' analyze --pairs "$set" --draws -1
 expect 2 '--seed needs' analyze --pairs "$set" --seed x
 expect 2 '--seed needs' sweep --pairs "$set" --seed 9223372036854775808
-check 'the largest seed' "$program" sweep --pairs "$work/single.jsonl" --seed 9223372036854775807 >"$work/log"
+check 'the largest seed' "$program" sweep --do patch --pairs "$work/single.jsonl" --seed 9223372036854775807 >"$work/log"
 expect 1 'target example is that of a set of pairs' analyze --text a --target example
 
 # Edges over a set: mean scores, the circuit of these on each pair, prompts of other lengths.

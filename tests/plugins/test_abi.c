@@ -48,6 +48,7 @@ Test(abi, a_plugins_description_stays) {
     cr_assert_eq(offsetof(psc_plugin, close), 8 + 10 * pointer);
     cr_assert_eq(offsetof(psc_plugin, needs_bos), 8 + 11 * pointer);
     cr_assert_eq(offsetof(psc_plugin, corpus), 16 + 11 * pointer); /* not in earlier padding */
+    cr_assert_eq(offsetof(psc_plugin, takes_source), 16 + 12 * pointer);
 }
 
 Test(abi, a_variant_grows_at_its_end) {

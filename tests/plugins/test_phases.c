@@ -84,6 +84,45 @@ Test(phases, plugin_with_phases) {
     expect_phases(loud, 2, true);
 }
 
+static int takes;
+
+static int takes_source(psc_context *context, const void *state) {
+    cr_assert_not_null(context);
+    cr_assert_null(state); /* open stored none */
+    return takes;
+}
+
+Test(phases, a_plugin_says_whether_it_takes_sources) {
+    bridge->takes_source = takes_source;
+    load(1); /* it reads none as its options are */
+    cr_assert(psc_session_has_phases(session));
+    cr_assert(!psc_session_takes_source(session));
+    expect_phases(quiet, 1, false);
+    expect_phases(quiet + 1, 1, true);
+    expect_phases(loud, 2, true);
+    takes = 1;
+    load(1); /* another instance does */
+    cr_assert(psc_session_takes_source(session));
+    cr_assert_eq(run_phase(PSC_PHASE_SOURCE, 3), PSC_OK, "%s", error.message);
+    cr_assert_eq(begun, 1);
+}
+
+Test(phases, who_says_nothing_takes_sources) {
+    load(0);
+    cr_assert(!psc_session_takes_source(session));
+    load(PSC_PHASES_COMPARES);
+    cr_assert(!psc_session_takes_source(session));
+    load(1);
+    cr_assert(psc_session_takes_source(session));
+}
+
+Test(phases, an_older_plugin_takes_sources) {
+    bridge->takes_source = takes_source;
+    bridge->struct_size = offsetof(psc_plugin, takes_source);
+    load(1);
+    cr_assert(psc_session_takes_source(session));
+}
+
 Test(phases, captures) {
     psc_array array;
     must_capture("hook_embed");

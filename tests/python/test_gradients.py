@@ -1,5 +1,7 @@
 """Gradients: run_with_cache(incl_bwd=True), bwd_hooks, and metrics."""
 
+import re
+
 import numpy as np
 import pytest
 import pythiascope
@@ -63,6 +65,22 @@ def test_random_edges_are_drawn_from_those_that_exist(model):
     places = np.isfinite(result["estimate"][0]).sum()
     words = " ".join(str(result).split())
     assert f"5 random places of {places:,} beside their exact effects" in words
+
+
+@pytest.mark.parametrize("order", ["score", "greedy"])
+def test_a_threshold_above_all_scores_says_so(model, order):
+    result = model.circuit(TEXT, target=" Oz", do="zero", order=order, threshold=1e9)
+    assert result.values["circuit_edges"] == 0
+    words = " ".join(str(result).split())
+    said = re.search(
+        r"keeps no edge: the first in order, (\S+), has the score (\S+), and thr", words
+    )
+    assert said, words
+    receiver, sender = said[1].split("<-")
+    score = result["score"].sel(receivers=receiver, senders=sender)
+    assert float(said[2]) == pytest.approx(float(score), rel=1e-3)
+    if order == "score":
+        assert abs(float(score)) == np.nanmax(abs(result["score"].values))
 
 
 def test_one_place_is_not_called_several(model):

@@ -97,6 +97,9 @@ def test_the_run_knows_the_model(model: Model) -> None:
         model.effects(TEXT, interventions=ablate("L9H0"))
     with pytest.raises(InputError, match="source= is not used"):
         model.lens(TEXT, source=MOON)
+    for call in (model.circuit, model.attribution):
+        with pytest.raises(InputError, match="source= is not used"):
+            call(SUN, target="next", do="zero", source=MOON)
     several: Any = [MOON, SUN]
     with pytest.raises(InputError, match="list of prompts; give one prompt"):
         model.effects(SUN, interventions=patch("L1H1", several))
@@ -398,6 +401,8 @@ def test_passes_refuse_what_does_not_fit(model: Model) -> None:
             call(SUN, interventions="L0H0")
         with pytest.raises(InputError, match="source= is not used"):
             call(SUN, source=MOON)
+        with pytest.raises(InputError, match="source= is not used"):
+            call(SUN, source=MOON, interventions=ablate("L0H0"))
     with pytest.raises(pythiascope.StateError):
         model(SUN, stop_at_layer=2, interventions=ablate("L0H0"))
 

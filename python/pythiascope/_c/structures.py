@@ -1986,6 +1986,7 @@ psc_plugin_run_begin = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_
 psc_plugin_run_end = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int)
 psc_plugin_report = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
 psc_plugin_close = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
+psc_plugin_takes_source = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
 
 
 class psc_plugin(ctypes.Structure):
@@ -2005,6 +2006,7 @@ class psc_plugin(ctypes.Structure):
     needs_bos: int
     reserved: int
     corpus: int
+    takes_source: Any
     _fields_ = (
         ("abi", ctypes.c_uint32),
         ("struct_size", ctypes.c_uint32),
@@ -2022,6 +2024,7 @@ class psc_plugin(ctypes.Structure):
         ("needs_bos", ctypes.c_int32),
         ("reserved", ctypes.c_int32),
         ("corpus", ctypes.c_int32),
+        ("takes_source", psc_plugin_takes_source),
     )
 
     def __init__(self, **values: Any) -> None:
@@ -3111,6 +3114,10 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "psc_plugin_unload": (None, (ctypes.POINTER(ctypes.c_void_p),)),
     "psc_plugin_at_work": (ctypes.c_char_p, ()),
     "psc_plugin_needs_bos": (ctypes.c_bool, (ctypes.POINTER(psc_plugin),)),
+    "psc_plugin_takes_source": (
+        ctypes.c_bool,
+        (ctypes.POINTER(psc_plugin), ctypes.c_void_p, ctypes.c_void_p),
+    ),
     "psc_plugin_over_corpus": (ctypes.c_int, (ctypes.POINTER(psc_plugin),)),
     "psc_point_name": (None, (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int32)),
     "psc_point_parse": (
@@ -3539,6 +3546,7 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
         ),
     ),
     "psc_session_has_phases": (ctypes.c_int, (ctypes.c_void_p,)),
+    "psc_session_takes_source": (ctypes.c_int, (ctypes.c_void_p,)),
     "psc_session_needs_bos": (ctypes.c_char_p, (ctypes.c_void_p,)),
     "psc_session_target": (
         ctypes.c_int,

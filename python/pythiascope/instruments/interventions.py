@@ -504,12 +504,12 @@ class Plan:
 
         Returns the phase of the next run. InputError for source prompts that nothing uses.
         """
+        if self.prompts and not library().psc_session_takes_source(session.pointer):
+            raise InputError(
+                "source= is not used; it needs ablate(by='resample'), steer, patch, or a plugin "
+                "with do='patch'"
+            )
         if not library().psc_session_has_phases(session.pointer):
-            if self.prompts:
-                raise InputError(
-                    "source= is not used; it needs ablate(by='resample'), steer, patch, or a sweep "
-                    "with do='patch'"
-                )
             return c.PSC_PHASE_ONLY
         for number, prompt in enumerate(self.prompts):
             session.run([prompt], text=prompt.text, phase=c.PSC_PHASE_SOURCE, source=number)
