@@ -2,7 +2,8 @@
  * them by one gradient, with the exact effect of some beside it.
  *
  *   estimate = sum over the place's values of (v' - v) dm/dv, the gradient of the unchanged run
- *   v' = 0, the mean over the text's rows, or the value in the source run at the same row
+ *   v' = 0, the mean over the text's rows or of a file, or the value in the source run at the same
+ *        row
  *   m = a target's logit, contrast or log p at its own last row, or the divergence from the source
  *       prompt's prediction (attribution_metric.c)
  *
@@ -22,6 +23,9 @@ static const psc_option_description attribution_options[] = {
         "the change; mean: the mean over the text; patch: the value on the source prompt; "
         "set_mean: the mean over all source prompts of a set of pairs",
         PSC_OPTION_WORD, offsetof(attribution_state, what), 0, 0, what},
+    {"means", "",
+        "of do=mean: a file of means over a corpus (plugin means), in place of the text's own",
+        PSC_OPTION_TEXT, offsetof(attribution_state, means), 0, 0, NULL},
     {"metric", "logit", "logit or log_prob of each target; kl (source || this)", PSC_OPTION_WORD,
         offsetof(attribution_state, metric), 0, 0, metrics},
     {"exact", "20", "places of the largest estimates whose exact effect is computed",
@@ -34,6 +38,23 @@ static const psc_option_description attribution_options[] = {
         1, ATTRIBUTION_MOST, NULL},
     {0},
 };
+
+/* Which tensor of the file of means has a row of the changed one. */
+static int read_means(attribution_state *s) {
+    static const char *const points[] = {"attn.hook_z", "attn.hook_z", "mlp.hook_post",
+        "hook_resid_pre", "hook_attn_out", "hook_mlp_out"};
+    if (!*s->means) return 0;
+    if (s->what != DO_MEAN)
+        return s->host->fail(
+            s->context, "means= is of do=mean, not of do=%s; leave one of them out", what[s->what]);
+    s->given = s->host->life_alloc(s->context, (uint64_t)s->n_layers * sizeof *s->given);
+    if (!s->given) return -1;
+    for (int32_t l = 0; l < s->n_layers; l++) {
+        s->given[l] = psc_read_mean(s->context, s->host, s->means, points[s->over], l, s->width);
+        if (!s->given[l]) return -1;
+    }
+    return 0;
+}
 
 static int attribution_open(psc_context *context, const psc_host *host, void **state) {
     static const psc_point points[] = {PSC_HOOK_Z, PSC_HOOK_Z, PSC_HOOK_MLP_POST,
@@ -57,7 +78,7 @@ static int attribution_open(psc_context *context, const psc_host *host, void **s
         return host->fail(context,
             "do=%s does not work with over=edges, because edges have no mean; use do=zero or patch",
             what[s->what]);
-    return s->what == DO_SET_MEAN ? host->whole_set(context) : 0;
+    return read_means(s) || (s->what == DO_SET_MEAN && host->whole_set(context)) ? -1 : 0;
 }
 
 /* --- the run ---------------------------------------------------------------------------------- */

@@ -67,8 +67,10 @@ typedef struct attribution_state {
     float *other, *p; /* [V] of kl: the source's last logits, their softmax */
     double other_lse;
     int has_other;
-    double *set_sums; /* [L, width] of do=set_mean, over rows of a set's source prompts */
-    int64_t set_rows; /* 0: none, or the latest has failed */
+    const char *means;   /* a file of means for do=mean, "": the mean over the text */
+    const float **given; /* [L] of [width]: those of the file; null: none */
+    double *set_sums;    /* [L, width] of do=set_mean, over rows of a set's source prompts */
+    int64_t set_rows;    /* 0: none, or the latest has failed */
 
     /* this run */
     int32_t *source_of; /* [rows] the source's row; -1: none. Null: the same row */

@@ -3,6 +3,7 @@
 #include "attribution.h"
 
 #include <math.h>
+#include <string.h>
 
 const float *attribution_changed(const attribution_state *s, int32_t layer, int32_t r) {
     if (s->what == DO_ZERO) return s->zero;
@@ -10,14 +11,17 @@ const float *attribution_changed(const attribution_state *s, int32_t layer, int3
     return s->patched + ((int64_t)layer * s->n_rows + r) * s->width;
 }
 
-/* The mean over the run's rows, or those of the set's source prompts, for every layer. */
+/* The means of the file, or over the run's rows or those of the set's source prompts, for every
+ * layer. */
 static int find_means(attribution_state *s) {
     s->mean = s->host->run_alloc(
         s->context, (uint64_t)s->n_layers * (uint64_t)s->width * sizeof *s->mean);
     if (!s->mean) return -1;
     for (int64_t i = 0; s->what == DO_SET_MEAN && i < s->n_layers * s->width; i++)
         s->mean[i] = (float)(s->set_sums[i] / (double)s->set_rows);
-    for (int32_t l = 0; s->what == DO_MEAN && l < s->n_layers; l++) {
+    for (int32_t l = 0; s->given && l < s->n_layers; l++)
+        memcpy(s->mean + l * s->width, s->given[l], (size_t)s->width * sizeof *s->mean);
+    for (int32_t l = 0; s->what == DO_MEAN && !s->given && l < s->n_layers; l++) {
         psc_event kept;
         if (s->host->fetch(s->context, s->handle, l, &kept)) return -1;
         for (int64_t i = 0; i < s->width; i++) {

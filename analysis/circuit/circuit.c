@@ -26,6 +26,8 @@ static const psc_option_description circuit_options[] = {
         "what patched edges carry: the source prompt's values, zero, their mean over its rows, or "
         "over those of all source prompts of a set of pairs",
         PSC_OPTION_WORD, offsetof(circuit_state, what), 0, 0, whats},
+    {"means", "", "of do=mean: a file of means over a corpus (plugin means), in place of prompts",
+        PSC_OPTION_TEXT, offsetof(circuit_state, means), 0, 0, NULL},
     {"scores", "auto",
         "of each edge; exact: one run per edge; eap: attribution patching, by one gradient; "
         "eap_ig: by gradients at inputs between; eap_ig_activations: with each node's values "
@@ -143,7 +145,8 @@ static int circuit_open(psc_context *context, const psc_host *host, void **state
     if (*s->against && s->scores == SCORES_NONE && !*s->file)
         return host->fail(context, "against= needs a circuit, from scores= or file=");
     if (s->what == CIRCUIT_SET_MEAN && host->whole_set(context)) return -1;
-    return check_unused(s) || circuit_open_writes(s, &s->source) || circuit_open_writes(s, &s->own);
+    return check_unused(s) || circuit_read_means(s) || circuit_open_writes(s, &s->source) ||
+           circuit_open_writes(s, &s->own);
 }
 
 /* --- the source run -------------------------------------------------------------------------- */
@@ -375,7 +378,7 @@ static int circuit_report(psc_context *context, void *state) {
 static int circuit_takes_source(psc_context *context, const void *state) {
     const circuit_state *s = state;
     (void)context;
-    return s->what == CIRCUIT_PATCH || s->what == CIRCUIT_MEAN;
+    return s->what == CIRCUIT_PATCH || (s->what == CIRCUIT_MEAN && !*s->means);
 }
 
 const psc_plugin *psc_builtin_circuit(void) {

@@ -58,8 +58,11 @@ typedef struct circuit_state {
     int32_t metric, what, scores, order, through, edges, minimal, check, steps, memory, top, random,
         seed;
     double threshold;
-    const char *file, *against, *path, *scored, *tensor;
+    const char *file, *against, *path, *scored, *tensor, *means;
     const float *given; /* [receivers, senders] of scored= */
+
+    /* of means=: each [L] of [N]; mean_embed [N], null without */
+    const float **mean_z, **mean_mlp, *mean_embed;
 
     /* the source run; with do=zero and do=mean one row for all */
     circuit_writes source;
@@ -150,6 +153,8 @@ int circuit_place(circuit_state *s, circuit_writes *w, int32_t n_rows);
 /* --- circuit_constant.c --- */
 /* Adds the rows of a run to the sums of do=mean. */
 int circuit_add_rows(circuit_state *s, const circuit_writes *w);
+/* In open: reads the file of means=. */
+int circuit_read_means(circuit_state *s);
 /* Puts what do=zero or do=mean writes into s->source. */
 int circuit_make_constant(circuit_state *s);
 

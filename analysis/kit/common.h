@@ -125,6 +125,14 @@ const char *psc_commas(double number, char out[PSC_COUNT]);
 const char *psc_many(double number, const char *noun, char out[2 * PSC_COUNT]);
 #define PSC_MANY(number, noun) psc_many((double)(number), noun, (char[2 * PSC_COUNT]){0})
 
+/* --- means of a corpus (means_file.c) --------------------------------------------------------- */
+
+/* In open: the mean [width] of a layer's hook point ("attn.hook_z") in a file that the plugin
+ * `means` saved. It lives as long as the instance. Null after a failure: no such tensor, another
+ * number of values, or one that is not finite. */
+const float *psc_read_mean(psc_context *context, const psc_host *host, const char *path,
+    const char *point, int32_t layer, int64_t width);
+
 /* --- documents (documents.c) ------------------------------------------------------------------ */
 
 /* In report: the values document_numbers and document_names, ascending, of those of documents [n]

@@ -28,7 +28,10 @@ static int parse_case(const char *name, char *options, size_t size) {
     return 1;
 }
 
-static void check_estimates(const char *model_name, int n) {
+/* kl: the gradient q - p at the logits is a difference, so the f32 run's error in q and p counts
+ * 1/|q - p| times. The largest |q - p| is 0.35 in the sequential model and 0.056 in the parallel one,
+ * where q - p of PyTorch's float32 logits errs by 1.1e-5 of its largest, and of ours by 7.8e-6. */
+static void check_estimates(const char *model_name, int n, double kl) {
     const fixture_run how = {.threads = 2};
     psc_model *model = must_model(golden_path(model_name, NULL));
     psc_tensors *golden = attribution_golden(model_name);
@@ -43,7 +46,7 @@ static void check_estimates(const char *model_name, int n) {
         const int64_t count = tensor_count(want);
         cr_assert_eq(array_count(&got), lens ? 2 * count : count, "%s", want->name);
         const double worst = compare_part(&got, 0, want, count);
-        const double bound = lens ? 2e-4 : strstr(want->name, "-kl") ? 2e-5 : 1e-5; /* q - p */
+        const double bound = lens ? 2e-4 : strstr(want->name, "-kl") ? kl : 1e-5;
         cr_assert_leq(worst, bound, "%s errs by %.3g of the largest", want->name, worst);
         if (getenv("PSC_TEST_VERBOSE")) fprintf(stderr, "%-28s %.1e\n", want->name, worst);
         psc_session_close(&session);
@@ -55,11 +58,11 @@ static void check_estimates(const char *model_name, int n) {
 }
 
 Test(attribution, estimates_of_a_parallel_model) {
-    check_estimates("parallel_f32", 20);
+    check_estimates("parallel_f32", 20, 2e-5);
 }
 
 Test(attribution, estimates_of_a_sequential_model) {
-    check_estimates("sequential_f32", 17);
+    check_estimates("sequential_f32", 17, 1e-5);
 }
 
 /* --- exact effects --------------------------------------------------------------------------- */

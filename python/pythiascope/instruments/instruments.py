@@ -545,6 +545,7 @@ class Instruments(Labelled):
         *,
         metric: Literal["logit", "log_prob", "kl"] = "logit",
         do: Literal["patch", "zero", "mean", "set_mean"] = "patch",
+        means: Text | Sequence[Any] = "",
         scores: Literal[
             "auto",
             "none",
@@ -593,6 +594,8 @@ class Instruments(Labelled):
             do: what patched edges carry: the source prompt's values, zero, their mean over its
                 rows, or over those of all source prompts of a set of pairs. Takes one of patch,
                 zero, mean, set_mean. Default: "patch".
+            means: of do=mean: a file of means over a corpus (plugin means), in place of
+                prompts. Takes a text. Default: "".
             scores: of each edge; exact: one run per edge; eap: attribution patching, by one
                 gradient; eap_ig: by gradients at inputs between; eap_ig_activations: with each
                 node's values between; auto: none with file or path, else eap, for kl eap_ig.
@@ -644,6 +647,7 @@ class Instruments(Labelled):
         options = {
             "metric": metric,
             "do": do,
+            "means": means,
             "scores": scores,
             "order": order,
             "edges": edges,
@@ -1643,6 +1647,7 @@ class Instruments(Labelled):
             "edges",
         ] = "heads",
         do: Literal["zero", "mean", "patch", "set_mean"] = "zero",
+        means: Text | Sequence[Any] = "",
         metric: Literal["logit", "log_prob", "kl"] = "logit",
         exact: int = 20,
         sample: int = 60,
@@ -1671,6 +1676,8 @@ class Instruments(Labelled):
             do: the change; mean: the mean over the text; patch: the value on the source prompt;
                 set_mean: the mean over all source prompts of a set of pairs. Takes one of zero,
                 mean, patch, set_mean. Default: "zero".
+            means: of do=mean: a file of means over a corpus (plugin means), in place of the
+                text's own. Takes a text. Default: "".
             metric: logit or log_prob of each target; kl (source || this). Takes one of logit,
                 log_prob, kl. Default: "logit".
             exact: places of the largest estimates whose exact effect is computed. Takes a whole
@@ -1695,6 +1702,7 @@ class Instruments(Labelled):
         options = {
             "over": over,
             "do": do,
+            "means": means,
             "metric": metric,
             "exact": exact,
             "sample": sample,
