@@ -30,6 +30,7 @@ typedef struct scenario {
 #define SEQUENTIAL "sequential_f32"
 #define NO_BIAS "no_attention_bias"
 #define VALUES PSC_SOURCE_DIR "/tests/golden/interventions/parallel_f32_values.safetensors"
+#define MEANS "means=" PSC_SOURCE_DIR "/tests/golden/interventions/"
 #define DIRECTIONS PSC_SOURCE_DIR "/tests/golden/directions/parallel_f32_values.safetensors"
 #define LABELS PSC_SOURCE_DIR "/tests/golden/structure/own.conllu"
 #define DICTIONARY "path=" PSC_SOURCE_DIR "/tests/golden/sae/"
@@ -75,6 +76,10 @@ static const scenario scenarios[] = {
     {"circuit", "do=mean,edges=3,minimal=0", PHASES, SEQUENTIAL, NULL},
     {"circuit", "do=zero,edges=3,minimal=0", RUN, PARALLEL, NULL},
     {"attribution", "over=heads,do=patch,metric=kl,exact=2,sample=2", PHASES, PARALLEL, NULL},
+    {"circuit", "do=mean,edges=3,minimal=0," MEANS "sequential_f32_means.safetensors", RUN,
+        SEQUENTIAL, NULL},
+    {"attribution", "do=mean,exact=2,sample=3," MEANS "parallel_f32_means.safetensors", RUN,
+        PARALLEL, NULL},
     {"circuit", "path=L1H1.q<-L0H1", PHASES, PARALLEL, NULL},
     {"circuit", "path=logits<-L0H1,through=mlps", PHASES, SEQUENTIAL, NULL},
     {"means", "points=hook_embed+attn.hook_z,save=%s", CORPUS, PARALLEL, NULL},

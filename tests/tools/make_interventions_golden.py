@@ -2,7 +2,8 @@
 """Makes tests/golden/interventions: the changes that edits of a run cause, on a parallel and a
 sequential small random model.
 
-    make_interventions_golden.py        writes MODEL.safetensors and MODEL_values.safetensors
+    make_interventions_golden.py        writes MODEL.safetensors, MODEL_values.safetensors and
+                                        MODEL_means.safetensors, random means of every layer
 
 For each case: the logits of TransformerLens's run_with_hooks at three rows, and in float64 (numpy,
 gptneox_float64) at every row dz, dlog p, KL and the prediction of the direct path. The cases must
@@ -259,12 +260,24 @@ def make(name, seed):
     print(name, len(by_lens), "cases")
 
 
+def save_means(name, seed):
+    c = gptneox_float64.Model(os.path.join(parity.OUT, name)).config
+    rng = np.random.default_rng(seed)
+    shapes = {"attn.hook_z": (c["n_heads"], c["d_head"]), "hook_mlp_out": (c["d_model"],),
+              "hook_resid_pre": (c["d_model"],)}
+    save_file({f"blocks.{layer}.{point}": torch.from_numpy(
+                   rng.standard_normal(shape).astype(np.float32) / 3)
+               for layer in range(c["n_layers"]) for point, shape in shapes.items()},
+              os.path.join(OUT, f"{name}_means.safetensors"))
+
+
 def main():
     torch.set_num_threads(1)
     torch.manual_seed(0)
     os.makedirs(OUT, exist_ok=True)
     for seed, name in enumerate(("parallel_f32", "sequential_f32")):
         make(name, 40 + seed)
+        save_means(name, 50 + seed)
 
 
 if __name__ == "__main__":
