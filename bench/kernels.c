@@ -24,7 +24,7 @@
 #define STREAM_BYTES ((size_t)192 << 20)
 #define ROW 4096
 /* 512 rows of 4 * 1024 + 16 in and as many out. */
-#define ROW_FLOATS ((size_t)2 * 512 * (ROW + 16))
+#define ROW_FLOATS ((size_t)3 * 512 * (ROW + 16))
 
 typedef enum unit { FLOPS, STREAMED_BYTES, ELEMENTS } unit;
 
@@ -183,6 +183,13 @@ static void run_pullback(const lane *own, const void *argument) {
     p.u = own->rows;
     p.y = own->rows + p.rows * p.ldu;
     p.w = own->pool;
+    if (p.rows >= PSC_SPLIT_ROWS) {
+        float *split = p.y + p.rows * p.ldy;
+        p.split = split;
+        p.ld_split = p.ldu;
+        for (size_t row = 0; row < p.rows; row++)
+            kernels->split_lanes(split + row * p.ld_split, p.u + row * p.ldu, p.out);
+    }
     kernels->pullback[r->dtype](&p);
 }
 
@@ -311,6 +318,7 @@ static void bench_attention_values(const char *name) {
         measure(label, "a row of 4096", run_##name, NULL, ROW, ELEMENTS);                          \
     }
 
+ROW_BENCH(split_lanes, kernels->split_lanes(y, a, ROW))
 ROW_BENCH(softmax, kernels->softmax(y, a, ROW))
 ROW_BENCH(ln_stats, kernels->ln_stats(y, z, a, ROW, 1e-5f))
 ROW_BENCH(ln_normalize, kernels->ln_normalize(y, a, ROW, 0.1f, 0.9f))

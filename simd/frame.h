@@ -18,6 +18,7 @@
  *      load_narrow(x, i, dtype)        the same of f16 or bf16 at any address
  *      fold(lanes)                     the sixteen lanes in PANEL_REGISTERS registers to one number
  *      FOLD_WIDTH, fold_several(sums, acc)   as many accumulators of sixteen lanes at once
+ *      half_turn(to, a, odd)           to[i][j] = a[j][2i + odd] of VEC registers a
  *      PULL_ROWS                       rows of the pull-back's tile, which has four k's
  *      vec_smaller(limit, x)           limit < x ? limit : x, so a NaN in x passes through
  *      vec_with_sign(a, of)            a >= 0 with the sign of `of`

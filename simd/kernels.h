@@ -60,7 +60,11 @@ typedef struct psc_matmul {
 
 /* y[r][k] = sum over o of W[o][k] u[r][o], for k_begin <= k < k_end: sixteen chains, one per lane
  * (lane = o mod 16), over ascending panels from +0, u past out taken as +0; then lanes +8, +4, +2,
- * +1. Reads the forward panels. y must not overlap u. room: as psc_matmul has it. */
+ * +1. Reads the forward panels. y must not overlap u. room: as psc_matmul has it.
+ * split: many rows take less time with it; fewer than PSC_SPLIT_ROWS do not read it. Parts of a product
+ * are best multiples of PSC_PULL_KS. */
+#define PSC_SPLIT_ROWS 28
+#define PSC_PULL_KS 48
 typedef struct psc_pullback {
     float *y; /* [rows, k], row stride ldy */
     size_t ldy;
@@ -70,6 +74,8 @@ typedef struct psc_pullback {
     size_t rows, k, out;
     size_t k_begin, k_end;
     void *room;
+    const float *split; /* nullable: the rows of u after split_lanes, row stride ld_split */
+    size_t ld_split;
 } psc_pullback;
 
 /* Attention of one head over rows of one sequence.

@@ -6,7 +6,8 @@
  *
  *      few rows (1..3):  W is streamed once, some panels side by side whose part of u stays in
  *                        registers; the accumulators of up to 256 k's stay in L1.
- *      more rows:        pullback_near.h. */
+ *      more rows:        pullback_near.h.
+ *      many rows, split by lanes:  pullback_lanes.h. */
 #ifndef PULLBACK_FRAME_H
 #define PULLBACK_FRAME_H
 
@@ -112,11 +113,12 @@ ALWAYS_INLINE void stream_ks(
 
 /* --- any rows --- */
 
+#include "pullback_lanes.h"
 #include "pullback_near.h"
 
 /* Runs the kernel again with room from the stack. */
 static __attribute__((noinline)) void with_room(const psc_pullback *p, psc_pullback_f32_fn kernel) {
-    _Alignas(64) float room[NEAR_FLOATS + ACC_FLOATS];
+    _Alignas(64) float room[PSC_KERNEL_ROOM / sizeof(float)];
     psc_pullback own = *p;
     own.room = room;
     kernel(&own);
@@ -133,10 +135,12 @@ ALWAYS_INLINE void pullback(
         }
         return;
     }
-    if (p->room)
-        pull_many(p, dtype);
-    else
+    if (!p->room)
         with_room(p, kernel);
+    else if (has_lanes(p))
+        pull_lanes(p, dtype);
+    else
+        pull_many(p, dtype);
 }
 
 void PSC_NAME(pullback_f32)(const psc_pullback *p) {

@@ -27,6 +27,12 @@ static inline void pullback(const psc_pullback *p, psc_dtype dtype) {
     }
 }
 
+void psc_split_lanes__reference(float *y, const float *u, size_t out) {
+    const size_t panels = (out + PSC_LANES - 1) / PSC_LANES;
+    for (size_t i = 0; i < panels * PSC_LANES; i++)
+        y[i % PSC_LANES * panels + i / PSC_LANES] = i < out ? u[i] : 0.0f;
+}
+
 void psc_pullback_f32__reference(const psc_pullback *p) {
     pullback(p, PSC_DTYPE_F32);
 }

@@ -168,6 +168,23 @@ static inline double fold_f64(const vec64 lanes[4]) {
 
 #define fold_several(sums, acc) fold_eight(sums, acc)
 
+/* Each step takes the even or the odd of what is left: lanes of four, then fours. */
+ALWAYS_INLINE void half_turn(vec to[4], const vec a[8], const int odd) {
+    vec b[4], c[2];
+    UNROLL for (int i = 0; i < 4; i++) {
+        const vec x = a[2 * i], y = a[2 * i + 1];
+        b[i] = odd ? _mm256_shuffle_ps(x, y, 0xdd) : _mm256_shuffle_ps(x, y, 0x88);
+    }
+    UNROLL for (int i = 0; i < 2; i++) { /* lanes 4q + odd, then 4q + 2 + odd */
+        UNROLL for (int j = 0; j < 2; j++) {
+            const vec x = b[2 * j], y = b[2 * j + 1];
+            c[j] = i ? _mm256_shuffle_ps(x, y, 0xdd) : _mm256_shuffle_ps(x, y, 0x88);
+        }
+        to[i] = _mm256_permute2f128_ps(c[0], c[1], 0x20);
+        to[i + 2] = _mm256_permute2f128_ps(c[0], c[1], 0x31);
+    }
+}
+
 #include "tile_broadcast.h"
 
 #endif

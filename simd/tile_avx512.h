@@ -191,6 +191,29 @@ static inline void fold_several(float sums[16], const float *acc) {
     _mm512_storeu_ps(sums, _mm512_permutexvar_ps(order, a[0]));
 }
 
+/* Each step takes the even or the odd of what is left: lanes of four, then fours. */
+ALWAYS_INLINE void half_turn(vec to[8], const vec a[16], const int odd) {
+    vec b[8], c[4], d[4];
+    UNROLL for (int i = 0; i < 8; i++) {
+        const vec x = a[2 * i], y = a[2 * i + 1];
+        b[i] = odd ? _mm512_shuffle_ps(x, y, 0xdd) : _mm512_shuffle_ps(x, y, 0x88);
+    }
+    UNROLL for (int i = 0; i < 2; i++) { /* lanes 4q + odd, then 4q + 2 + odd */
+        UNROLL for (int j = 0; j < 4; j++) {
+            const vec x = b[2 * j], y = b[2 * j + 1];
+            c[j] = i ? _mm512_shuffle_ps(x, y, 0xdd) : _mm512_shuffle_ps(x, y, 0x88);
+        }
+        UNROLL for (int j = 0; j < 2; j++) {
+            d[j] = _mm512_shuffle_f32x4(c[2 * j], c[2 * j + 1], 0x88); /* q = 0, 2 */
+            d[2 + j] = _mm512_shuffle_f32x4(c[2 * j], c[2 * j + 1], 0xdd);
+        }
+        UNROLL for (int j = 0; j < 2; j++) {
+            to[i + 2 * j] = _mm512_shuffle_f32x4(d[2 * j], d[2 * j + 1], 0x88);
+            to[i + 2 * j + 4] = _mm512_shuffle_f32x4(d[2 * j], d[2 * j + 1], 0xdd);
+        }
+    }
+}
+
 #include "tile_broadcast.h"
 
 #endif

@@ -206,6 +206,13 @@ static inline void fold_several(float sums[4], const float *acc) {
     vst1q_f32(sums, vpaddq_f32(low, high));
 }
 
+ALWAYS_INLINE void half_turn(vec to[2], const vec a[4], const int odd) {
+    const vec x = odd ? vuzp2q_f32(a[0], a[1]) : vuzp1q_f32(a[0], a[1]);
+    const vec y = odd ? vuzp2q_f32(a[2], a[3]) : vuzp1q_f32(a[2], a[3]);
+    to[0] = vuzp1q_f32(x, y);
+    to[1] = vuzp2q_f32(x, y);
+}
+
 /* sums[v] += w[v] * x's lane. */
 ALWAYS_INLINE void multiply_by_lane(float32x4_t sums[PANEL_REGISTERS],
     const float32x4_t w[PANEL_REGISTERS], float32x4_t x, const int lane) {

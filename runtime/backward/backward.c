@@ -39,9 +39,9 @@ static size_t place(psc_backward *b, size_t rows, size_t n_logits, size_t n_keys
     } buffers[] = {{&b->g, rows * b->ld_n}, {&b->y2, rows * b->ld_n}, {&b->dz, rows * b->ld_n},
         {&b->dq, rows * b->ld_n}, {&b->dk, rows * b->ld_n}, {&b->dv, rows * b->ld_n},
         {&b->da, rows * b->ld_m}, {&b->scale, rows}, {&b->dscale, rows}, {&b->zeros, b->n},
-        {&b->scratch, threads * b->scratch_floats}, {&wide, threads * 4 * b->v},
-        {&b->logits, n_logits * b->ld_v}, {&b->rot_q, again * b->n}, {&b->a, again * b->m},
-        {&b->kept, rows * kept_floats(b)}};
+        {&b->split, rows * b->ld_split}, {&b->scratch, threads * b->scratch_floats},
+        {&wide, threads * 4 * b->v}, {&b->logits, n_logits * b->ld_v}, {&b->rot_q, again * b->n},
+        {&b->a, again * b->m}, {&b->kept, rows * kept_floats(b)}};
     size_t used = 0;
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) {
         if (memory) *buffers[i].to = memory + used;
@@ -78,6 +78,7 @@ psc_status psc_backward_open(
     b->ld_n = psc_padded(b->n);
     b->ld_m = psc_padded(b->m);
     b->ld_v = psc_padded(b->v);
+    b->ld_split = b->ld_m > b->ld_n ? b->ld_m : b->ld_n;
     return PSC_OK;
 }
 
@@ -286,25 +287,33 @@ psc_status psc_backward_show_heads(psc_backward *b, psc_point point, float *data
 /* --- products -------------------------------------------------------------------------------- */
 
 typedef struct pull_job {
+    const psc_backward *b;
     psc_pullback_f32_fn kernel;
     psc_pullback all;
-    const psc_forward *forward;
+    float *split; /* the rows for all.split */
 } pull_job;
 
-/* Ranges of k begin at multiples of a cache line, so that threads do not share one. */
 static void pull_range(int64_t begin, int64_t end, int thread, void *payload) {
     const pull_job *job = payload;
     psc_pullback p = job->all;
-    const size_t last = p.k_begin + (size_t)end * PSC_LANES;
-    p.room = psc_forward_room(job->forward, thread);
-    p.k_begin += (size_t)begin * PSC_LANES;
+    const size_t last = p.k_begin + (size_t)end * PSC_PULL_KS;
+    p.room = psc_forward_room(job->b->with.forward, thread);
+    p.k_begin += (size_t)begin * PSC_PULL_KS;
     if (last < p.k_end) p.k_end = last;
     job->kernel(&p);
 }
 
+static void split_rows(int64_t begin, int64_t end, int thread, void *payload) {
+    const pull_job *job = payload;
+    const psc_pullback *p = &job->all;
+    (void)thread;
+    for (size_t r = (size_t)begin; r < (size_t)end; r++)
+        job->b->with.kernels->split_lanes(job->split + r * p->ld_split, p->u + r * p->ldu, p->out);
+}
+
 void psc_backward_pull(psc_backward *b, const psc_packed *w, float *y, size_t ldy, const float *u,
     size_t ldu, size_t rows, size_t k_begin, size_t k_end) {
-    pull_job job = {b->with.kernels->pullback[w->dtype],
+    pull_job job = {b, b->with.kernels->pullback[w->dtype],
         {.y = y,
             .ldy = ldy,
             .u = u,
@@ -314,10 +323,16 @@ void psc_backward_pull(psc_backward *b, const psc_packed *w, float *y, size_t ld
             .k = w->k,
             .out = w->out,
             .k_begin = k_begin,
-            .k_end = k_end},
-        b->with.forward};
-    const size_t groups = (k_end - k_begin + PSC_LANES - 1) / PSC_LANES;
-    if (rows > 0) psc_team_for(b->with.team, (int64_t)groups, pull_range, &job);
+            .k_end = k_end,
+            .ld_split = b->ld_split},
+        b->split};
+    const size_t groups = (k_end - k_begin + PSC_PULL_KS - 1) / PSC_PULL_KS;
+    if (rows == 0) return;
+    if (rows >= PSC_SPLIT_ROWS && psc_padded(w->out) <= b->ld_split) {
+        psc_team_for(b->with.team, (int64_t)rows, split_rows, &job);
+        job.all.split = b->split;
+    }
+    psc_team_for(b->with.team, (int64_t)groups, pull_range, &job);
 }
 
 bool psc_backward_is_sparse(const psc_backward *b) {

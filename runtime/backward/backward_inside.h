@@ -31,6 +31,7 @@ struct psc_backward {
     psc_backward_parts with;
     size_t n, heads, d_head, m, v, n_layers;
     size_t ld_n, ld_m, ld_v; /* row strides: a multiple of a cache line, not of 4 KiB */
+    size_t ld_split;         /* the larger one of ld_n and ld_m */
 
     float *memory; /* the block of the buffers below */
     size_t floats; /* its size */
@@ -40,6 +41,7 @@ struct psc_backward {
     float *da;             /* [R, ld_m] */
     float *scale, *dscale; /* [R] of one LayerNorm */
     float *zeros;          /* [N] */
+    float *split;          /* [R, ld_split] rows that are pulled back, after split_lanes */
     float *scratch;        /* [threads, scratch_floats] */
     size_t scratch_floats;
     double *wide;       /* [threads, 2, V] of the metric */

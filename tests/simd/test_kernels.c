@@ -365,12 +365,21 @@ static void check_pullback(
         p.k_begin = random_below(s.k);
         p.k_end = p.k_begin + 1 + random_below(s.k - p.k_begin);
     }
+    floats split = {0};
+    if (s.rows >= PSC_SPLIT_ROWS && random_below(4)) {
+        p.ld_split = (s.out + 15) / 16 * 16 + random_below(3);
+        split = make_output(s.rows * p.ld_split, random_below(8));
+        for (size_t r = 0; r < s.rows; r++)
+            ref->split_lanes(split.data + r * p.ld_split, u.data + r * ldu, s.out);
+        p.split = split.data;
+    }
     for (int t = 0; t < 2; t++) {
         y[t] = make_output(s.rows * ldy, offset);
         p.y = y[t].data;
         (t == 0 ? ref : isa)->pullback[dtype](&p);
     }
     expect_same(&y[0], &y[1], "pullback", s.rows * 1000 + s.out);
+    drop(&split);
     drop(&y[0]);
     drop(&y[1]);
     drop(&u);
@@ -380,7 +389,8 @@ static void check_pullback(
 
 static void pullback_case(const psc_kernels *ref, const psc_kernels *isa, psc_dtype dtype) {
     static const shape model_shapes[] = {{1, 512, 2048, 0}, {2, 300, 512, 0}, {5, 128, 1000, 0},
-        {13, 256, 512, 0}, {30, 96, 400, 0}};
+        {13, 256, 512, 0}, {30, 96, 400, 0}, {40, 70, 2048, 0}, {29, 50, 2049, 0},
+        {33, 49, 4096, 0}, {28, 20, 4100, 0}, {28, 20, 9000, 0}, {70, 100, 300, 0}};
     int kind = 0;
     for (size_t rows = 1; rows <= 14; rows++) {
         for (size_t out = 1; out <= 33; out++) {
@@ -392,9 +402,27 @@ static void pullback_case(const psc_kernels *ref, const psc_kernels *isa, psc_dt
             check_pullback(ref, isa, dtype, s, (fill)(kind++ % FILL_COUNT));
         }
     }
+    for (size_t rows = PSC_SPLIT_ROWS - 2; rows < 60; rows++) {
+        shape s = {rows, 1 + random_below(150), 1 + random_below(300), 0};
+        check_pullback(ref, isa, dtype, s, (fill)(kind++ % FILL_COUNT));
+    }
     for (size_t i = 0; i < sizeof model_shapes / sizeof *model_shapes; i++) {
         check_pullback(ref, isa, dtype, model_shapes[i], FILL_NORMAL);
         check_pullback(ref, isa, dtype, model_shapes[i], FILL_WIDE);
+    }
+}
+
+static void case_split_lanes(const psc_kernels *ref, const psc_kernels *isa) {
+    for (size_t out = 1; out <= 600; out += out < 300 ? 1 : 37) {
+        const size_t floats_out = (out + 15) / 16 * 16;
+        floats u = make_random(out, random_below(8), (fill)(out % FILL_COUNT));
+        floats expected = make_output(floats_out, 0), got = make_output(floats_out, 0);
+        ref->split_lanes(expected.data, u.data, out);
+        isa->split_lanes(got.data, u.data, out);
+        expect_same(&expected, &got, "split_lanes", out);
+        drop(&u);
+        drop(&expected);
+        drop(&got);
     }
 }
 
