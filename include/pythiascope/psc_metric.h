@@ -46,8 +46,8 @@ typedef struct psc_metric {
     double *value;                /* nullable: receives m */
     int32_t recompute; /* nonzero: queries and the MLP's pre-activations are computed again from the
                           residual, with the same bits: they take five sixths of what the run keeps,
-                          or five sevenths in a sequential model, and 0.4 of a forward pass. Editors
-                          of them, or of a LayerNorm, are then PSC_ERROR_INPUT. 0: only where
+                          or five sevenths in a sequential model, and 0.4 of a forward pass. Layers
+                          where an editor changes them, or their LayerNorm, keep them. 0: only where
                           retained_cap is too small otherwise */
 } psc_metric;
 #define PSC_METRIC_INIT                                                                            \

@@ -15,8 +15,8 @@
 typedef struct psc_kept_layer {
     float *pre;   /* [R, N] hook_resid_pre */
     float *mid;   /* [R, N] hook_resid_mid; null with the parallel residual */
-    float *rot_q; /* [R, N] hook_rot_q; the layer's own buffer if it is recomputed */
-    float *a;     /* [R, M] mlp.hook_pre; likewise */
+    float *rot_q; /* [R, N] hook_rot_q; b->rot_q if it is recomputed */
+    float *a;     /* [R, M] mlp.hook_pre; b->a likewise */
     /* What editors left; null: not edited, so the pass computes it again. */
     float *scale1, *scale2;  /* [R] ln1.hook_scale, ln2.hook_scale */
     float *scores, *pattern; /* [H, R, most_keys] */
@@ -47,10 +47,11 @@ struct psc_backward {
     double *wide;       /* [threads, 2, V] of the metric */
     float *logits;      /* [n_logits, ld_v]: those of the metric's rows, then their gradient */
     float *rot_q, *a;   /* [R, N], [R, M] of the layer at hand, if they are recomputed */
-    float *kept;        /* all that the forward pass keeps */
+    float *kept;        /* residuals that the forward pass keeps */
     float *kept_final;  /* [R, N] the last layer's hook_resid_post */
     float *final_scale; /* [R] ln_final.hook_scale as editors left it; null: not edited */
     psc_kept_layer *kept_layers;
+    psc_grown inside; /* q and hook_pre that the forward pass keeps, or rot_q and a */
     psc_grown result, scores, edited, whole, edits;
     double *values; /* [value_room] of a metric's terms */
     size_t value_room;
@@ -59,7 +60,7 @@ struct psc_backward {
     size_t row_room;
 
     /* the current run */
-    bool recompute; /* q and hook_pre are not kept */
+    bool recompute; /* q and hook_pre are not kept, except where editors change them */
     const psc_row *rows;
     int32_t n_rows, n_segments, n_logits, most_keys, layer;
     const int32_t *logit_rows;
@@ -103,6 +104,11 @@ size_t psc_backward_stretch(const psc_backward *b, int32_t *slot, size_t *first)
 /* The rows of the logits' gradient that are shown at a time. */
 int32_t psc_backward_logit_rows(bool edited);
 
+/* --- backward_shown.c --- */
+
+/* Frees what an earlier run's hooks needed of tensors of a whole layer, and this run's do not. */
+void psc_backward_drop_shown(psc_backward *b);
+
 /* --- backward_edits.c --- */
 
 /* Memory and destinations for what editors of this run leave. */
@@ -110,7 +116,8 @@ psc_status psc_backward_keep_edits(psc_backward *b, psc_destinations *kept);
 
 /* --- backward_recompute.c --- */
 
-/* q and hook_pre of the layer, as the forward pass had them, in b->rot_q and b->a. */
+/* q and hook_pre of the layer, as the forward pass had them, in b->rot_q and b->a, unless they are
+ * kept. */
 void psc_backward_recompute(psc_backward *b);
 
 /* --- backward_metric.c --- */

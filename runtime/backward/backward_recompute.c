@@ -4,7 +4,8 @@
  *   rot_q [R,H*D] = rotary(W_Q LN1(x) + b_Q),   a [R,M] = W_in LN2(x') + b_in,
  *   x' = x, or the kept hook_resid_mid of a sequential model
  *
- * In the last layer only for the metric's rows; the others are 0, as where they are kept. */
+ * In the last layer only for the metric's rows; the others are 0, as where they are kept. What
+ * editors changed is kept (backward_edits.c). */
 #include "backward_inside.h"
 
 #include <string.h>
@@ -85,11 +86,13 @@ static void recompute_rows(psc_backward *b, size_t row, size_t n) {
         .y = b->dq,
         .q = b->rot_q + row * b->n,
         .row = row};
-    product(&job, &layer->matrix[PSC_W_Q], job.q, n);
-    psc_team_for(b->with.team, (int64_t)n, turn_rows, &job);
+    if (kept->rot_q == b->rot_q) {
+        product(&job, &layer->matrix[PSC_W_Q], job.q, n);
+        psc_team_for(b->with.team, (int64_t)n, turn_rows, &job);
+    }
     job.ln = &layer->ln2;
     if (kept->mid) job.x = kept->mid + row * b->n;
-    product(&job, &layer->matrix[PSC_W_IN], b->a + row * b->m, n);
+    if (kept->a == b->a) product(&job, &layer->matrix[PSC_W_IN], b->a + row * b->m, n);
 }
 
 void psc_backward_recompute(psc_backward *b) {

@@ -21,5 +21,7 @@ typedef struct psc_grown {
 
 /* Memory of at least this many floats; growth loses the contents. Null after setting error. */
 float *psc_forward_grow(psc_grown *grown, size_t floats, psc_error *error);
+/* Frees a buffer that has more than `most` floats. */
+void psc_forward_drop(psc_grown *grown, size_t most);
 
 #endif

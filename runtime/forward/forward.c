@@ -34,6 +34,12 @@ float *psc_forward_grow(psc_grown *grown, size_t floats, psc_error *error) {
     return grown->data;
 }
 
+void psc_forward_drop(psc_grown *grown, size_t most) {
+    if (grown->floats <= most) return;
+    psc_aligned_free(grown->data);
+    *grown = (psc_grown){0};
+}
+
 #define WIDE_BUFFERS 6 /* of [chunk, ld_n]: x, y1, y2, q, k, v */
 
 size_t psc_forward_row_bytes(const psc_config *config) {
@@ -71,6 +77,51 @@ static size_t place_buffers(psc_forward *f, size_t rows, size_t threads, float *
     return used > with_logits ? used : with_logits;
 }
 
+/* capacity: positions of a sequence of the cache. */
+static void set_sizes(psc_forward *f, const psc_config *c, size_t capacity) {
+    f->n = c->d_model;
+    f->heads = c->n_heads;
+    f->d_head = c->d_head;
+    f->m = c->d_mlp;
+    f->ld_n = psc_padded(f->n);
+    f->ld_m = psc_padded(f->m);
+    f->ld_v = psc_padded(c->d_vocab);
+    f->ld_result = psc_padded(f->heads * f->n);
+    f->scratch_floats =
+        PSC_LANES + PSC_ATTENTION_TILE * (capacity + PSC_LANES + psc_padded(f->d_head));
+}
+
+double psc_forward_bytes(
+    const psc_config *config, int32_t chunk, int32_t capacity, const psc_team *team) {
+    const size_t positions = ((size_t)capacity + PSC_LANES - 1) / PSC_LANES * PSC_LANES;
+    psc_forward f = {0};
+    set_sizes(&f, config, positions);
+    return (double)place_buffers(&f, (size_t)chunk, (size_t)psc_team_threads(team), NULL) *
+           sizeof(float);
+}
+
+static size_t larger(size_t a, size_t b) {
+    return a > b ? a : b;
+}
+
+double psc_forward_show_bytes(
+    const psc_forward *f, const psc_row *rows, int32_t n_rows, int32_t most, bool pre) {
+    const psc_registry *registry = f->registry;
+    const size_t n = (size_t)(n_rows < most ? n_rows : most);
+    size_t n_keys = 0, floats[3] = {f->pre.floats, f->result.floats, f->scores.floats};
+    for (int32_t r = 0; r < n_rows; r++) n_keys = larger(n_keys, (size_t)rows[r].position + 1);
+    for (int32_t l = 0; l < (int32_t)f->model->config.n_layers; l++) {
+        if (pre || psc_registry_wants(registry, PSC_HOOK_MLP_PRE, l, rows, n_rows))
+            floats[0] = larger(floats[0], n * f->ld_m);
+        if (psc_registry_wants(registry, PSC_HOOK_RESULT, l, rows, n_rows))
+            floats[1] = larger(floats[1], n * f->ld_result);
+        if (psc_registry_wants(registry, PSC_HOOK_ATTN_SCORES, l, rows, n_rows) ||
+            psc_registry_wants(registry, PSC_HOOK_PATTERN, l, rows, n_rows))
+            floats[2] = larger(floats[2], PSC_LANES + n * f->heads * psc_padded(n_keys));
+    }
+    return ((double)floats[0] + (double)floats[1] + (double)floats[2]) * sizeof(float);
+}
+
 psc_status psc_forward_open(psc_forward **out, const psc_model *model, const psc_rotary *rotary,
     const psc_kernels *kernels, psc_team *team, psc_registry *registry, psc_kv_cache *cache,
     int32_t chunk, psc_error *error) {
@@ -85,16 +136,7 @@ psc_status psc_forward_open(psc_forward **out, const psc_model *model, const psc
     f->team = team;
     f->registry = registry;
     f->cache = cache;
-    f->n = c->d_model;
-    f->heads = c->n_heads;
-    f->d_head = c->d_head;
-    f->m = c->d_mlp;
-    f->ld_n = psc_padded(f->n);
-    f->ld_m = psc_padded(f->m);
-    f->ld_v = psc_padded(c->d_vocab);
-    f->ld_result = psc_padded(f->heads * f->n);
-    f->scratch_floats =
-        PSC_LANES + PSC_ATTENTION_TILE * (cache->capacity + PSC_LANES + psc_padded(f->d_head));
+    set_sizes(f, c, cache->capacity);
     f->memory = psc_aligned_alloc(place_buffers(f, rows, threads, NULL) * sizeof(float));
     f->n_keys = calloc(rows, sizeof *f->n_keys);
     f->kept = calloc(rows, sizeof *f->kept);

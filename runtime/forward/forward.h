@@ -16,6 +16,14 @@ typedef struct psc_forward psc_forward;
 
 /* Bytes of buffers per row of a chunk. */
 size_t psc_forward_row_bytes(const psc_config *config);
+/* Bytes of the buffers of a pass of chunks of up to chunk rows, whose cache has `capacity` positions. */
+double psc_forward_bytes(
+    const psc_config *config, int32_t chunk, int32_t capacity, const psc_team *team);
+/* Bytes beside those, for tensors that the pass completes only because a subscription selects them in
+ * these rows: the MLP's pre-activations (or because a destination does: pre), the heads' writes, scores
+ * and patterns. At most `most` rows are one chunk. What earlier passes needed stays allocated. */
+double psc_forward_show_bytes(
+    const psc_forward *forward, const psc_row *rows, int32_t n_rows, int32_t most, bool pre);
 /* Allocates buffers for chunks of up to chunk rows. rotary has a row for each position to come. */
 psc_status psc_forward_open(psc_forward **out, const psc_model *model, const psc_rotary *rotary,
     const psc_kernels *kernels, psc_team *team, psc_registry *registry, psc_kv_cache *cache,

@@ -4,7 +4,8 @@
  *
  *   rows of slot 0 | rows of slot 1 | ...      at most ROWS_TOGETHER, unless one alone has more
  *
- * A row's bits do not depend on its neighbors (docs/numerics.md), so neither do a variant's. */
+ * The forward pass takes ROWS_TOGETHER of them at a time. Where retained_cap is too small to keep queries
+ * and pre-activations, the backward pass computes them again. A row's bits do not depend on its neighbors (docs/numerics.md), so neither do a variant's. */
 #include "gradients.h"
 
 #include <stdlib.h>
@@ -36,33 +37,47 @@ static int32_t longest_sequence(const psc_session *s, int32_t *n_keys) {
     return longest;
 }
 
+static int32_t chunk_of(int32_t n_rows) {
+    return n_rows < ROWS_TOGETHER ? n_rows : ROWS_TOGETHER;
+}
+
 /* Bytes of what passes over n sequences of `longest` rows need beside the backward pass's own. */
 static double bytes_of(const psc_context *context, int32_t n, int32_t longest) {
     const psc_session *s = context->session;
+    const psc_gradients *g = context->gradients;
     const psc_model_info *info = &s->model->info;
-    return psc_kv_cache_bytes(
-               n, info->n_layers, info->n_heads, info->d_head, context->gradients->n_keys) +
-           (double)n * longest * (double)psc_forward_row_bytes(&s->model->config);
+    return psc_kv_cache_bytes(n, info->n_layers, info->n_heads, info->d_head, g->n_keys) +
+           psc_forward_bytes(&s->model->config, chunk_of(n * longest), g->n_keys, s->team) +
+           (double)n * longest * (sizeof *g->rows + sizeof *g->wanted);
 }
 
-/* As many sequences of `longest` rows as the cap leaves room for, at most n. */
+/* Counts what n sequences of `longest` rows need, whose batches have a row of the metric each. */
+static psc_status count_room(psc_context *context, const psc_backward *backward, int32_t n,
+    int32_t longest, bool recompute, psc_error *error) {
+    psc_gradients *g = context->gradients;
+    g->n_sequences = n;
+    g->most_rows = n * longest;
+    g->around = bytes_of(context, n, longest);
+    const double block = psc_backward_bytes(backward, n * longest, n, g->n_keys, recompute);
+    return psc_gradient_count(context, &g->counted, g->around + block, n * longest, error);
+}
+
+/* As many sequences of `longest` rows as the cap leaves room for, at most n. Where one does not fit, the
+ * run's own pass frees what it can compute again, and then the variants recompute. */
 static psc_status choose_room(psc_context *context, int32_t n, int32_t longest, psc_error *error) {
     psc_session *s = context->session;
-    psc_gradients *g = context->gradients;
-    const psc_backward_parts parts = {
-        s->model, &s->rotary, s->kernels, s->team, NULL, g->registry, NULL, NULL};
+    const psc_backward_parts parts = {s->model, &s->rotary, s->kernels, s->team, NULL,
+        context->gradients->registry, NULL, NULL};
     psc_backward *counted;
     psc_status status = psc_backward_open(&counted, &parts, error);
-    for (; status == PSC_OK; n /= 2) {
-        g->n_sequences = n;
-        g->most_rows = n * longest;
-        g->around = bytes_of(context, n, longest);
-        const double bytes =
-            g->around + psc_backward_bytes(counted, n * longest, n, g->n_keys, false);
-        status = psc_gradient_count(context, &g->counted, bytes, n * longest, n > 1 ? NULL : error);
-        if (status == PSC_OK || n == 1) break;
-        status = PSC_OK;
-    }
+    if (status != PSC_OK) return status;
+    do {
+        int32_t fewer = n;
+        while ((status = count_room(context, counted, fewer, longest, false, NULL)) != PSC_OK &&
+               fewer > 1)
+            fewer /= 2;
+    } while (status != PSC_OK && psc_gradient_forget(context));
+    if (status != PSC_OK) status = count_room(context, counted, 1, longest, true, error);
     psc_backward_close(&counted);
     return status;
 }
@@ -78,7 +93,7 @@ static psc_status open_passes(psc_context *context, psc_error *error) {
             info->d_head, g->n_keys, 0, error);
     if (status == PSC_OK)
         status = psc_forward_open(&g->forward, s->model, &s->rotary, s->kernels, s->team,
-            g->editors, g->cache, g->most_rows, error);
+            g->editors, g->cache, chunk_of(g->most_rows), error);
     if (status != PSC_OK) return status;
     const psc_backward_parts parts = {
         s->model, &s->rotary, s->kernels, s->team, g->forward, g->registry, g->editors, g->cache};
@@ -138,11 +153,37 @@ static int add(psc_context *context, psc_variant_batch *batch, const psc_variant
     return failed;
 }
 
-/* The points whose values are requested, too. */
-static psc_status subscribe_values(psc_context *context, psc_error *error) {
+/* Adds variants with changes from *next on, at most `most`. */
+static int make_batch(
+    psc_context *context, psc_variant_batch *batch, int32_t most, int32_t *next) {
+    psc_gradients *g = context->gradients;
+    *batch = (psc_variant_batch){
+        .slots = g->variants, .n_layers = context->session->model->info.n_layers};
+    g->parts.n = 0;
+    for (; *next < g->request->n && batch->n_slots < most; ++*next) {
+        const psc_variant variant = psc_variant_at(g->request->variants, *next);
+        psc_variant_span span;
+        if (variant.n_changes == 0) break;
+        psc_status status = psc_variant_check(context, *next, &variant, &span);
+        if (status != PSC_OK) return status;
+        const int failed = add(context, batch, &variant, *next, span.sequence);
+        if (failed) return failed;
+    }
+    g->n_slots = batch->n_slots;
+    psc_gradient_metric_place(&g->parts);
+    return 0;
+}
+
+/* --- its passes ------------------------------------------------------------------------------ */
+
+/* The batch's editors, and the points whose values or gradients are requested. */
+static psc_status subscribe(
+    psc_context *context, const psc_variant_batch *batch, psc_error *error) {
     const psc_gradients *g = context->gradients;
     const psc_gradient_request *request = g->request;
-    psc_status status = PSC_OK;
+    psc_status status = psc_variant_subscribe(g->editors, context, batch, false, error);
+    if (status == PSC_OK) status = psc_variant_subscribe(g->registry, context, batch, true, error);
+    if (status == PSC_OK) status = psc_gradient_subscribe_points(context, error);
     for (int32_t i = 0; i < request->n_points && status == PSC_OK; i++)
         if (request->points[i] >= PSC_POINT_VALUES)
             status = psc_gradient_subscribe(
@@ -150,29 +191,48 @@ static psc_status subscribe_values(psc_context *context, psc_error *error) {
     return status;
 }
 
+static psc_status count_batch(
+    psc_context *context, const psc_variant_batch *batch, bool recompute, psc_error *error) {
+    psc_gradients *g = context->gradients;
+    const psc_backward *b = g->backward;
+    const int32_t n = batch->n_rows;
+    const double need = psc_backward_bytes(b, n, g->parts.n_rows, g->n_keys, recompute);
+    const double held = psc_backward_held(b), block = need > held ? need : held;
+    const double edits = psc_backward_edit_bytes(b, g->rows, n, recompute);
+    const double bytes = g->around + block + edits + psc_backward_show_bytes(b, NULL, g->rows, n) +
+                         psc_forward_show_bytes(
+                             g->forward, g->rows, n, ROWS_TOGETHER, !recompute || edits > 0.0);
+    return psc_gradient_count(context, &g->counted, bytes, n, error);
+}
+
+/* Counts the batch's bytes; sets *recompute where it does not fit otherwise. */
+static psc_status reserve(
+    psc_context *context, const psc_variant_batch *batch, bool *recompute, psc_error *error) {
+    const psc_gradients *g = context->gradients;
+    psc_status status = subscribe(context, batch, error);
+    *recompute = false;
+    if (status != PSC_OK || count_batch(context, batch, false, NULL) == PSC_OK ||
+        (psc_gradient_forget(context) && count_batch(context, batch, false, NULL) == PSC_OK))
+        return status;
+    *recompute = true;
+    psc_backward_trim(g->backward, 0.0);
+    return count_batch(context, batch, true, error);
+}
+
 /* The forward pass, which keeps what the backward pass reads. */
 static psc_status run_forward(
-    psc_context *context, const psc_variant_batch *batch, psc_error *error) {
+    psc_context *context, const psc_variant_batch *batch, bool recompute, psc_error *error) {
     psc_gradients *g = context->gradients;
-    psc_gradient_metric_place(&g->parts);
     psc_status status = psc_destinations_clear(&g->kept, batch->n_layers, error);
-    if (status == PSC_OK) status = psc_variant_subscribe(g->editors, context, batch, false, error);
-    if (status == PSC_OK) status = psc_variant_subscribe(g->registry, context, batch, true, error);
-    if (status == PSC_OK) status = psc_gradient_subscribe_points(context, error);
-    const double bytes =
-        g->around +
-        psc_backward_bytes(g->backward, batch->n_rows, g->parts.n_rows, g->n_keys, false) +
-        psc_backward_edit_bytes(g->backward, g->rows, batch->n_rows) +
-        psc_backward_show_bytes(g->backward, NULL, g->rows, batch->n_rows);
-    if (status == PSC_OK)
-        status = psc_gradient_count(context, &g->counted, bytes, batch->n_rows, error);
     if (status == PSC_OK)
         status = psc_backward_begin(g->backward, &g->kept, g->rows, batch->n_rows, g->parts.rows,
-            g->parts.n_rows, false, error);
-    if (status == PSC_OK) status = subscribe_values(context, error);
+            g->parts.n_rows, recompute, error);
     const psc_pass pass = {.sink = {.wanted = g->wanted}, .copies = &g->kept};
-    if (status == PSC_OK)
-        status = psc_forward_chunk(g->forward, g->rows, batch->n_rows, &pass, error);
+    const int32_t chunks = (batch->n_rows - 1) / ROWS_TOGETHER + 1;
+    for (int32_t i = 0, r = 0, n; i < chunks && status == PSC_OK; i++, r += n) {
+        n = (batch->n_rows - r) / (chunks - i);
+        status = psc_forward_chunk(g->forward, g->rows + r, n, &pass, error);
+    }
     return status;
 }
 
@@ -180,20 +240,18 @@ int psc_gradient_batch(psc_context *context, int32_t *next) {
     psc_gradients *g = context->gradients;
     psc_error error = {PSC_OK, ""};
     if (open_buffers(context, &error) != PSC_OK) return psc_host_pass(context, &error);
-    psc_variant_batch batch = {
-        .slots = g->variants, .n_layers = context->session->model->info.n_layers};
-    g->parts.n = 0;
-    for (; *next < g->request->n && batch.n_slots < g->n_sequences; ++*next) {
-        const psc_variant variant = psc_variant_at(g->request->variants, *next);
-        psc_variant_span span;
-        if (variant.n_changes == 0) break;
-        psc_status status = psc_variant_check(context, *next, &variant, &span);
-        if (status != PSC_OK) return status;
-        const int failed = add(context, &batch, &variant, *next, span.sequence);
+    psc_variant_batch batch;
+    bool recompute;
+    psc_status status;
+    const int32_t first = *next;
+    for (int32_t most = g->n_sequences;; most = batch.n_slots / 2) { /* fewer, if they do not fit */
+        *next = first;
+        const int failed = make_batch(context, &batch, most, next);
         if (failed) return failed;
+        status = reserve(context, &batch, &recompute, &error);
+        if (status != PSC_ERROR_MEMORY || batch.n_slots == 1) break;
     }
-    g->n_slots = batch.n_slots;
-    psc_status status = run_forward(context, &batch, &error);
+    if (status == PSC_OK) status = run_forward(context, &batch, recompute, &error);
     if (g->failed) return -1;
     if (status != PSC_OK) return psc_host_pass(context, &error);
     return psc_gradient_back(context, g->backward);

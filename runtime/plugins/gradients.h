@@ -64,7 +64,7 @@ struct psc_gradients {
     psc_row *rows; /* [most_rows] of a batch */
     bool *wanted;  /* [most_rows] all false: the passes read the logits */
     int32_t most_rows, n_sequences, n_keys;
-    double around;    /* bytes of their cache and forward pass */
+    double around;    /* bytes of their cache, rows and forward pass */
     uint64_t counted; /* of bytes, for them */
 };
 
@@ -91,6 +91,8 @@ void psc_gradient_batches_free(psc_gradients *gradients);
  * cap. */
 psc_status psc_gradient_count(
     psc_context *context, uint64_t *counted, double bytes, int32_t n_rows, psc_error *error);
+/* Frees what the run's own pass keeps and can compute again; false if there is nothing. */
+bool psc_gradient_forget(psc_context *context);
 /* Shows a point of a pass to the plugin, each variant its own rows. */
 psc_status psc_gradient_subscribe(
     psc_context *context, psc_registry *registry, int32_t point, psc_error *error);

@@ -48,6 +48,18 @@ psc_status psc_gradient_count(
     return PSC_OK;
 }
 
+bool psc_gradient_forget(psc_context *context) {
+    psc_gradients *g = context->gradients;
+    if (!g || !g->own) return false;
+    const uint64_t before = (uint64_t)psc_backward_held(g->own);
+    psc_error none = {PSC_OK, ""};
+    if (psc_backward_forget(g->own, &none) != PSC_OK) return false;
+    const uint64_t freed = before - (uint64_t)psc_backward_held(g->own);
+    g->bytes -= freed;
+    context->session->retained_bytes -= freed;
+    return freed > 0;
+}
+
 /* --- before the run -------------------------------------------------------------------------- */
 
 static psc_status open_own(psc_context *context, psc_error *error) {

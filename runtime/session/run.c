@@ -264,6 +264,7 @@ static psc_status run_with(psc_session *s, const psc_input *inputs, int32_t n_in
     s->n_inputs = n_inputs;
     psc_status status = run_rows(s, error);
     psc_shared_rows_keep(s, status == PSC_OK);
+    psc_gradient_end(s);
     psc_registry_end_run(s->registry);
     psc_registry_end_run(s->gradients);
     s->run_options = NULL;

@@ -19,7 +19,8 @@ struct psc_gradient {
     int32_t *slots;         /* [row_room] of a row in logit_rows; -1: not read */
     int32_t n_logits;
     size_t room, row_room;
-    double value; /* of the metric, after the run */
+    double value;     /* of the metric, after the run */
+    uint64_t counted; /* bytes of the run, as retained */
 };
 
 void psc_gradient_close(psc_gradient **gradient) {
@@ -57,7 +58,11 @@ uint64_t psc_session_gradient_bytes(
         psc_backward_bytes(session->gradient->backward, n_rows, n_logits, n_rows, recompute != 0);
     psc_row *rows = calloc((size_t)n_rows, sizeof *rows);
     for (int32_t r = 0; rows && r < n_rows; r++) rows[r].index = rows[r].position = r;
-    if (rows) bytes += psc_backward_show_bytes(session->gradient->backward, NULL, rows, n_rows);
+    if (rows) rows[n_rows - 1].next = -1;
+    if (rows)
+        bytes += psc_backward_edit_bytes(
+                     session->gradient->backward, rows, n_rows, recompute != 0) +
+                 psc_backward_show_bytes(session->gradient->backward, NULL, rows, n_rows);
     free(rows);
     return (uint64_t)bytes;
 }
@@ -72,29 +77,6 @@ static bool has_metric(const psc_session *s) {
 static bool recomputes(const psc_metric *metric) {
     const size_t end = offsetof(psc_metric, recompute) + sizeof metric->recompute;
     return metric->struct_size >= end && metric->recompute;
-}
-
-static psc_status check_editor(const psc_session *s, psc_point point, psc_error *error) {
-    const bool layered = psc_point_has_layer(point);
-    for (int32_t l = 0; l < (layered ? s->model->info.n_layers : 1); l++) {
-        const int32_t layer = layered ? l : -1;
-        char name[64];
-        if (!psc_registry_edits(s->registry, point, layer, s->rows, s->n_rows)) continue;
-        psc_point_name(name, sizeof name, point, layer);
-        return psc_fail(error, PSC_ERROR_INPUT,
-            "%s is edited in a run with a metric that recomputes it; leave recompute 0", name);
-    }
-    return PSC_OK;
-}
-
-/* Edits of what would be computed again. */
-static psc_status check_recomputed(const psc_session *s, psc_error *error) {
-    static const psc_point points[] = {PSC_HOOK_LN1_SCALE, PSC_HOOK_LN1_NORMALIZED, PSC_HOOK_Q,
-        PSC_HOOK_ROT_Q, PSC_HOOK_LN2_SCALE, PSC_HOOK_LN2_NORMALIZED, PSC_HOOK_MLP_PRE};
-    psc_status status = PSC_OK;
-    for (size_t i = 0; i < sizeof points / sizeof *points && status == PSC_OK; i++)
-        status = check_editor(s, points[i], error);
-    return status;
 }
 
 /* --- memory ---------------------------------------------------------------------------------- */
@@ -140,31 +122,50 @@ static void choose_rows(psc_gradient *g, const psc_metric *metric, int32_t n_row
     }
 }
 
+/* Bytes of the gradient of the run: those of its block, and of what hooks ask for. */
+typedef struct needed {
+    double block, hooks;
+} needed;
+
+static needed need_of(const psc_session *s, int32_t n_keys, bool recompute) {
+    const psc_backward *b = s->gradient->backward;
+    return (needed){psc_backward_bytes(b, s->n_rows, s->gradient->n_logits, n_keys, recompute),
+        psc_backward_edit_bytes(b, s->rows, s->n_rows, recompute) +
+            psc_backward_show_bytes(b, &s->gradient_copies, s->rows, s->n_rows)};
+}
+
 /* Decides what to recompute: all that can be if the metric says so, or if the rest of the cap is too
- * small otherwise. */
-static psc_status decide(bool *recompute, const psc_session *s, psc_error *error) {
+ * small otherwise. Counts the bytes as retained until psc_gradient_end. */
+static psc_status decide(bool *recompute, psc_session *s, psc_error *error) {
     const uint64_t cap = s->options.retained_cap;
     const double left = cap > s->retained_bytes ? (double)(cap - s->retained_bytes) : 0.0;
-    const psc_gradient *g = s->gradient;
+    psc_gradient *g = s->gradient;
     int32_t n_keys = 0;
     for (int32_t r = 0; r < s->n_rows; r++)
         if (s->rows[r].position >= n_keys) n_keys = s->rows[r].position + 1;
     *recompute = recomputes(s->run_options->metric);
-    if (*recompute && check_recomputed(s, error) != PSC_OK) return error->status;
-    const double edits =
-        psc_backward_edit_bytes(g->backward, s->rows, s->n_rows) +
-        psc_backward_show_bytes(g->backward, &s->gradient_copies, s->rows, s->n_rows);
-    double bytes =
-        edits + psc_backward_bytes(g->backward, s->n_rows, g->n_logits, n_keys, *recompute);
-    if (bytes > left && !*recompute && check_recomputed(s, NULL) == PSC_OK) {
+    needed need = need_of(s, n_keys, *recompute);
+    if (need.block + need.hooks > left && !*recompute) {
         *recompute = true;
-        bytes = edits + psc_backward_bytes(g->backward, s->n_rows, g->n_logits, n_keys, true);
+        need = need_of(s, n_keys, true);
     }
-    if (bytes <= left) return PSC_OK;
+    if (need.block + need.hooks <= left) {
+        psc_backward_trim(g->backward, left - need.hooks);
+        const double held = psc_backward_held(g->backward);
+        g->counted = (uint64_t)(need.hooks + (held > need.block ? held : need.block));
+        s->retained_bytes += g->counted;
+        return PSC_OK;
+    }
     return psc_fail(error, PSC_ERROR_MEMORY,
         "the gradient of %d rows needs %.0f bytes; the cap (retained_cap, --retain) leaves %.0f; "
         "run fewer rows at once or raise it",
-        (int)s->n_rows, bytes, left);
+        (int)s->n_rows, need.block + need.hooks, left);
+}
+
+void psc_gradient_end(psc_session *s) {
+    if (!s->gradient) return;
+    s->retained_bytes -= s->gradient->counted;
+    s->gradient->counted = 0;
 }
 
 psc_status psc_gradient_begin(psc_session *s, psc_error *error) {
@@ -221,6 +222,16 @@ static psc_status add_term(
     return status;
 }
 
+/* Plugins compute variants and gradients of theirs after the run: they may have its memory. */
+static void free_block(psc_session *s) {
+    psc_gradient *g = s->gradient;
+    const uint64_t block = (uint64_t)psc_backward_held(g->backward);
+    if (s->n_contexts == 0) return;
+    psc_backward_trim(g->backward, 0.0);
+    s->retained_bytes -= block;
+    g->counted -= block;
+}
+
 static int is_stopped(void *payload) {
     return psc_session_stopped(payload);
 }
@@ -241,6 +252,7 @@ psc_status psc_gradient_run(psc_session *s, psc_error *error) {
     status = psc_backward_run(s->gradient->backward, value, s->gradient->parts, n, copies,
         s->run_options->stop ? is_stopped : NULL, s, error);
     if (status == PSC_OK && has_value && metric->value) *metric->value = *value;
+    free_block(s);
     return status;
 }
 

@@ -60,6 +60,8 @@ int psc_copies_shape(int64_t shape[3], const psc_session *session, psc_point poi
 psc_status psc_gradient_begin(psc_session *session, psc_error *error);
 /* After them: the gradient, to hooks, captures and copies. */
 psc_status psc_gradient_run(psc_session *session, psc_error *error);
+/* At the end of a run, also of one that failed: its gradient no longer counts as retained. */
+void psc_gradient_end(psc_session *session);
 /* After the plugins: the metric's value becomes the section `metric` of the results. */
 psc_status psc_gradient_put(psc_session *session, psc_error *error);
 void psc_gradient_close(psc_gradient **gradient);

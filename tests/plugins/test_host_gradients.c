@@ -1,7 +1,8 @@
 /* host->gradients against runs with a metric: the same bits for the run itself and for variants,
  * alone or many together, in a whole sequence or a continued one; and refusals. */
+#include "backward_inside.h"
+#include "gradients.h"
 #include "plugin_fixture.h"
-#include "registry.h"
 
 TestSuite(host_gradients, .init = fixture_open, .fini = fixture_close);
 
@@ -19,6 +20,8 @@ static int n_variants, n_points = POINTS;
 static const psc_variant *asked = variants;
 static int32_t prepared[MOST], n_prepared;
 static bool prepares = true, fails;
+static psc_context *running;
+static int n_recomputed; /* events of variants whose pass computes queries again */
 static float vector[4096], other[4096];
 
 /* What fn received: a copy of each event's rows. */
@@ -54,6 +57,7 @@ static void keep(seen *s, const psc_event *e) {
 static int on_gradient(int32_t variant, const psc_event *event, void *payload) {
     cr_assert_eq(payload, all);
     cr_assert_eq(!event->gradient, event->point == PSC_HOOK_RESID_POST);
+    n_recomputed += variants[variant].n_changes > 0 && running->gradients->backward->recompute;
     all[n_seen].variant = variant;
     keep(&all[n_seen++], event);
     return fails ? -1 : 0;
@@ -73,6 +77,7 @@ static int on_begin(psc_context *c, void *state) {
 
 static int on_end(psc_context *c, void *state, int status) {
     (void)state;
+    running = c;
     if (status || n_variants == 0) return 0;
     return host->gradients(c, n_variants, asked, metrics, n_points, points, on_gradient, all);
 }
@@ -135,6 +140,11 @@ static int edit(const psc_event *event, void *payload) {
             continue;
         const float *v = c->values + (position - c->row_begin) * c->stride;
         float *x = event->tensor.data + i * event->tensor.stride[0];
+        if (c->kind == PSC_CHANGE_SCALE) {
+            for (int64_t h = 0; !event->gradient && h < event->tensor.shape[1]; h++)
+                for (int k = 0; k <= position; k++) x[h * event->tensor.stride[1] + k] *= c->alpha;
+            continue;
+        }
         for (size_t k = 0; k < width_of(event); k++)
             x[k] = event->gradient             ? 0.0f
                    : c->kind == PSC_CHANGE_ADD ? fmaf(c->alpha, v[k], x[k])
@@ -361,6 +371,51 @@ Test(host_gradients, memory_is_capped) {
     REFUSED(run_capped(10000), PSC_ERROR_MEMORY, "10 rows", "retained_cap");
     cr_assert_eq(run_capped(1 << 20), PSC_OK, "%s", error.message);
     cr_assert_gt(n_seen, 0);
+}
+
+/* A variant for each kind of point, changed in a middle and the last layer. */
+static void every_point(void) {
+    const int layers = psc_model_get_info(model)->n_layers;
+    for (int p = 0; p < PSC_POINT_COUNT; p++) {
+        const int layered = psc_point_has_layer((psc_point)p), i = n_variants;
+        if (!layered && p != PSC_HOOK_EMBED) continue;
+        if (p == PSC_HOOK_RESID_MID && psc_model_get_info(model)->parallel_residual) continue;
+        cr_assert_lt(i, MOST);
+        const int last = p % 2 || p == PSC_HOOK_RESID_POST; /* shown as the next resid_pre else */
+        add(p, !layered ? -1 : last ? layers - 1 : 0, 0, 2, 9, 9);
+        if (psc_point_has_keys((psc_point)p)) changes[i].kind = PSC_CHANGE_SCALE;
+    }
+}
+
+/* The least cap with which the variants run; they then compute again what is not kept. */
+static void check_least(const char *name) {
+    fixture_close();
+    open_session(name, 4, 2);
+    load();
+    every_point();
+    uint64_t least = 0, most = 1 << 20;
+    cr_assert_eq(run_capped(most), PSC_OK, "%s", error.message);
+    cr_assert_eq(n_recomputed, 0);
+    const psc_input input = {0, 10, ten};
+    compare_all(&input, 1, 0);
+    while (most - least > 64) {
+        const uint64_t middle = (least + most) / 2;
+        while (n_seen > 0) free(all[--n_seen].data);
+        *(run_capped(middle) == PSC_OK ? &most : &least) = middle;
+    }
+    while (n_seen > 0) free(all[--n_seen].data);
+    n_recomputed = 0;
+    cr_assert_eq(run_capped(most), PSC_OK, "%s", error.message);
+    cr_assert_gt(n_recomputed, 0);
+    compare_all(&input, 1, 0);
+}
+
+Test(host_gradients, variants_with_the_least_memory) {
+    check_least("parallel_f32");
+}
+
+Test(host_gradients, variants_with_the_least_memory_sequential) {
+    check_least("sequential_f32");
 }
 
 /* What does not fit is computed again, with the same bits, by each of several passes. */

@@ -196,7 +196,76 @@ Test(gradient_edits, bits) {
     psc_model_close(&model);
 }
 
-/* Scores and patterns that editors leave count against the cap; scales make recomputing impossible. */
+/* x <- x - 0.25 x of some rows of layer 1, or of its keys. */
+static int shrink(const psc_event *e, void *payload) {
+    const psc_view *t = &e->tensor;
+    const int keys = psc_point_has_keys((psc_point)e->point);
+    ++*(int *)payload;
+    for (int32_t r = 0; r < e->n_rows; r++)
+        for (int64_t h = 0; h < (t->n_axes == 3 ? t->shape[1] : 1); h++)
+            for (int64_t i = 0; i < (keys ? e->rows[r].position + 1 : t->shape[t->n_axes - 1]); i++)
+                t->data[r * t->stride[0] + (t->n_axes == 3 ? h * t->stride[1] : 0) + i] *= 0.75f;
+    return 0;
+}
+
+/* A run with an edit at a point of one layer. */
+static void take_point(
+    copy_set *set, psc_model *model, psc_point point, int32_t layer, int32_t recompute) {
+    enum { N = 150 };
+    psc_token tokens[N] = {{0}};
+    test_metric m;
+    int edited = 0;
+    psc_session *session = must_session(model, NULL, 2, 40);
+    psc_filter filter = PSC_FILTER_INIT;
+    *set = (copy_set){.info = *psc_model_get_info(model), .n_inputs = 1, .inputs = {{0, 0, N}}};
+    for (int i = 0; i < N; i++) tokens[i].id = (i * 29 + 7) % 80;
+    filter.layers = &layer;
+    filter.n_layers = psc_point_has_layer(point);
+    filter.row_begin = 20;
+    filter.row_end = N;
+    cr_assert_eq(psc_session_edit(session, point, &filter, shrink, &edited, &error), PSC_OK);
+    metric_open(&m);
+    metric_add(&m, PSC_METRIC_LOG_P, N - 1, 11, 1.0, NULL);
+    metric_add(&m, PSC_METRIC_LOGIT, N / 2, 5, -0.5, NULL);
+    m.metric.recompute = recompute;
+    gradients_add_all(set);
+    must_run_gradients(session, &(psc_input){0, N, tokens}, set, &m);
+    cr_assert_gt(edited, 0);
+    psc_session_close(&session);
+}
+
+/* With recompute=1 a layer keeps what cannot be computed again: the same bits for every point. */
+static void check_recomputed(const char *name) {
+    psc_model *model = must_model(golden_path(name, NULL));
+    const psc_model_info *info = psc_model_get_info(model);
+    for (int p = 0; p < PSC_POINT_COUNT; p++) {
+        if (p == PSC_HOOK_RESID_MID && info->parallel_residual) continue;
+        for (int32_t layer = 0; layer < info->n_layers; layer += info->n_layers - 1) {
+            copy_set kept, again;
+            take_point(&kept, model, (psc_point)p, layer, 0);
+            take_point(&again, model, (psc_point)p, layer, 1);
+            for (int32_t k = 0; k < again.n; k++)
+                cr_assert(!memcmp(again.list[k].out, kept.list[k].out,
+                              (size_t)kept.list[k].capacity * sizeof(float)),
+                    "edits of %s, layer %d: %s", psc_point_suffix((psc_point)p), (int)layer,
+                    psc_point_suffix((psc_point)kept.list[k].point));
+            copies_close(&kept);
+            copies_close(&again);
+        }
+    }
+    psc_model_close(&model);
+}
+
+Test(gradient_edits, recomputed) {
+    check_recomputed("parallel_f32");
+}
+
+Test(gradient_edits, recomputed_sequential) {
+    check_recomputed("rope_linear");
+}
+
+/* Scores, patterns and, of a pass that recomputes, pre-activations that editors leave count against the
+ * cap. */
 Test(gradient_edits, refusals) {
     psc_model *model = must_model(golden_path("parallel_f32", NULL));
     psc_session *session = must_session(model, NULL, 1, 0);
@@ -219,11 +288,11 @@ Test(gradient_edits, refusals) {
     cr_assert(strstr(error.message, "retained_cap"), "%s", error.message);
     psc_session_close(&session);
     session = must_session(model, NULL, 1, 0);
+    const uint64_t unedited = psc_session_gradient_bytes(session, 60, 1, 1);
     cr_assert_eq(
-        psc_session_plugin(session, "scale", "at=blocks.1.ln2.hook_scale", &error), PSC_OK);
-    m.metric.recompute = 1;
-    cr_assert_eq(gradients_run(session, &input, &set, &m, &error), PSC_ERROR_INPUT);
-    cr_assert(strstr(error.message, "ln2.hook_scale is edited"), "%s", error.message);
+        psc_session_edit(session, PSC_HOOK_LN2_SCALE, NULL, shift, NULL, &error), PSC_OK);
+    const uint64_t pre = 60 * (uint64_t)set.info.d_mlp * sizeof(float);
+    cr_assert_geq(psc_session_gradient_bytes(session, 60, 1, 1), unedited + pre);
     filter.gradient = PSC_GRADIENT_THROUGH;
     cr_assert_eq(
         psc_session_observe(session, PSC_HOOK_Z, &filter, shift, NULL, &error), PSC_ERROR_INPUT);

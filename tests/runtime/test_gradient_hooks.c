@@ -180,10 +180,6 @@ Test(gradient_hooks, refusals) {
     t.m.terms[0].token = -1;
     t.m.terms[0].row = 19;
     refused(&t, "target next has no token at row 19");
-    cr_assert_eq(psc_session_edit(t.session, PSC_HOOK_MLP_PRE, NULL, zero, &t, &error), PSC_OK);
-    t.m.metric.recompute = 1;
-    refused(&t, "mlp.hook_pre is edited in a run with a metric that recomputes it");
-    psc_session_unhook(t.session, &t);
     cr_assert_lt(psc_session_gradient_bytes(t.session, 150, 3, 1),
         psc_session_gradient_bytes(t.session, 150, 3, 0));
     t.set = kept;
