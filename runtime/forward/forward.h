@@ -66,8 +66,11 @@ typedef struct psc_prefix {
     const int32_t *sequences, *lengths; /* [sequences of the pass] */
 } psc_prefix;
 
-/* A pass in which some receivers read senders of another run (psc_edges.h). It is one chunk, and no
- * subscriber selects a LayerNorm's points. Buffers and marks belong to the caller. */
+/* A pass in which some receivers read senders of another run (psc_edges.h); no subscriber selects a
+ * LayerNorm's points. Its rows may go through in several chunks, each with other_row and own_row of its
+ * own. Differences are stored of the embedding and of those layers that a sum names, in whole groups of
+ * PSC_SUBSET_TERMS senders: a sum's groups are the same as of all senders. Buffers and marks belong to
+ * the caller. */
 typedef struct psc_edge_pass {
     psc_edge_shape shape;
     const psc_edges *const *edges; /* [sequences of the pass] */
@@ -77,12 +80,14 @@ typedef struct psc_edge_pass {
         *apart; /* [L + 1] whether a receiver of the layer (at last: the logits) has a patch */
     const bool
         *listed; /* [1 + L] whether a sum has a term of the embedding, of the layer's senders */
+    const int32_t *groups; /* [groups + 2] stored groups before each, and before the end twice */
     /* of each sequence, [receivers]: PSC_EDGE_OTHER and PSC_EDGE_SUM; and [receivers, ld_sets], which
-     * senders' differences its sum takes, as psc_subsets has it */
+     * stored senders' differences its sum takes, as psc_subsets has it */
     const uint8_t *reads, *sets;
     size_t ld_sets;
+    size_t stored;      /* senders of the stored groups */
     size_t ld;          /* floats from one sender or receiver to the next: N and a cache line */
-    float *differences; /* [n_rows, senders, ld] the other run's writes minus this pass's */
+    float *differences; /* [rows of a chunk, stored, ld] the other run's writes minus this pass's */
     float *inputs;      /* [rows_together, 3H + 1, ld] what receivers of a layer read */
     int32_t rows_together;
 } psc_edge_pass;

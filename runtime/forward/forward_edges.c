@@ -15,9 +15,17 @@
 /* Rows of a task of one head's product. */
 #define HEAD_ROWS 64
 
-static size_t senders(const psc_forward *f) {
-    const psc_edge_shape *shape = &f->pass->edges->shape;
-    return (size_t)psc_edge_senders(shape, shape->n_layers);
+/* The place of a sender whose group is stored. */
+static size_t place_of(const psc_edge_pass *e, int32_t sender) {
+    const int32_t group = sender / PSC_SUBSET_TERMS, in_group = sender % PSC_SUBSET_TERMS;
+    return (size_t)(e->groups[group] * PSC_SUBSET_TERMS + in_group);
+}
+
+/* How many of the first n senders are stored. */
+static size_t terms_of(const psc_edge_pass *e, int32_t n) {
+    const int32_t group = n / PSC_SUBSET_TERMS;
+    if (e->groups[group] < e->groups[group + 1]) return place_of(e, n);
+    return (size_t)(e->groups[group] * PSC_SUBSET_TERMS);
 }
 
 /* --- differences ------------------------------------------------------------------------------ */
@@ -60,9 +68,9 @@ static void subtract_rows(int64_t begin, int64_t end, int thread, void *payload)
 /* own null: the run's, of a layer that the pass does not compute. */
 static void take_write(psc_forward *f, int32_t layer, bool mlp, const float *own) {
     const psc_edge_pass *e = f->pass->edges;
-    const size_t sender = layer < 0 ? 0 : (size_t)psc_edge_senders(&e->shape, layer) + f->heads;
-    difference_job job = {
-        f, e->differences + sender * e->ld, senders(f) * e->ld, layer, mlp, own, f->ld_n};
+    const int32_t sender = layer < 0 ? 0 : psc_edge_senders(&e->shape, layer) + e->shape.n_heads;
+    difference_job job = {f, e->differences + place_of(e, sender) * e->ld, e->stored * e->ld, layer,
+        mlp, own, f->ld_n};
     psc_team_for(f->team, f->n_rows, subtract_rows, &job);
 }
 
@@ -72,9 +80,9 @@ static void take_heads(psc_forward *f, int32_t layer, const float *own) {
     psc_team_for(f->team, f->n_rows, subtract_rows, &job);
     psc_job product = psc_forward_job(f, &f->model->layers[layer].matrix[PSC_W_O], NULL, f->ld_n,
         f->q, f->ld_n, (size_t)f->n_rows);
-    product.m.blocks = e->differences + (size_t)psc_edge_senders(&e->shape, layer) * e->ld;
+    product.m.blocks = e->differences + place_of(e, psc_edge_senders(&e->shape, layer)) * e->ld;
     product.m.ld_block = e->ld;
-    product.m.ld_row = senders(f) * e->ld;
+    product.m.ld_row = e->stored * e->ld;
     psc_forward_run(f, &product, 1);
 }
 
@@ -132,9 +140,9 @@ static void sum_differences(const input_job *job, float *y, size_t r, const uint
         .ldy = e->ld,
         .sets = e->sets + at * e->ld_sets,
         .ld_sets = e->ld_sets,
-        .terms = e->differences + r * senders(f) * e->ld,
+        .terms = e->differences + r * e->stored * e->ld,
         .ld_terms = e->ld,
-        .n_terms = (size_t)psc_edge_reads(&e->shape, job->first),
+        .n_terms = terms_of(e, psc_edge_reads(&e->shape, job->first)),
         .rows = (size_t)job->n,
         .n = f->n};
     if (any) f->kernels->subset_sums(&s);

@@ -1,5 +1,5 @@
 /* Gradients for a plugin: of its run, and of variants of it.
- * Private to host_gradients.c, gradient_metrics.c and gradient_batches.c.
+ * Private to host_gradients.c, gradient_metrics.c, gradient_batches.c and variant_buffers.c.
  * Threads: the session's thread, inside the team's region.
  * Ownership: a psc_gradients owns its passes and buffers; requests borrow the plugin's arrays. */
 #ifndef GRADIENTS_H
@@ -91,7 +91,7 @@ void psc_gradient_batches_free(psc_gradients *gradients);
  * cap. */
 psc_status psc_gradient_count(
     psc_context *context, uint64_t *counted, double bytes, int32_t n_rows, psc_error *error);
-/* Frees what the run's own pass keeps and can compute again; false if there is nothing. */
+/* In run_end: frees what the run's own pass keeps and can compute again; false if there is nothing. */
 bool psc_gradient_forget(psc_context *context);
 /* Shows a point of a pass to the plugin, each variant its own rows. */
 psc_status psc_gradient_subscribe(

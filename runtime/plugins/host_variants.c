@@ -6,11 +6,11 @@
  *
  * so matmuls see many rows. Variants of few rows read the keys and values before their rows in the
  * run's own cache (psc_prefix). A longer one is a sequence of a cache of the variants, to which
- * these keys and values are copied. A first layer whose changes later rows do not read before the
- * next one computes the changed rows alone; the others have the run's residual after it. One that
- * is changed at hook_z or behind it begins there, with the run's own z and MLP output. A row's
- * bits do not depend on its neighbors (docs/numerics.md), so each variant has the bits of a run
- * with such editors. */
+ * these keys and values are copied. Its rows go through the pass in chunks. A first layer whose
+ * changes later rows do not read before the next one computes the changed rows alone; the others
+ * have the run's residual after it. One that is changed at hook_z or behind it begins there, with
+ * the run's own z and MLP output. A row's bits do not depend on its neighbors (docs/numerics.md),
+ * so each variant has the bits of a run with such editors. */
 #include "variant_buffers.h"
 
 #include <string.h>
@@ -86,17 +86,12 @@ static psc_status add_to_batch(psc_context *context, psc_variant_batch *batch,
 /* The logits [n, token_ids] of a slot's rows; null without memory. */
 static float *pick(
     psc_context *context, const psc_variant *variant, const float *logits, int32_t n) {
-    psc_variants *v = context->variants;
     const int64_t n_vocab = context->session->model->info.d_vocab, width = variant->n_token_ids;
-    const size_t floats = (size_t)n * (size_t)width;
-    if (!psc_grow((void **)&v->picked, &v->picked_floats, floats, sizeof *v->picked)) {
-        psc_host_fail(context, PSC_ERROR_MEMORY, "not enough memory for the logits of variants");
-        return NULL;
-    }
-    for (int32_t r = 0; r < n; r++)
+    float *picked = psc_variant_picked(context, (size_t)n * (size_t)width);
+    for (int32_t r = 0; picked && r < n; r++)
         for (int64_t i = 0; i < width; i++)
-            v->picked[r * width + i] = logits[r * n_vocab + variant->token_ids[i]];
-    return v->picked;
+            picked[r * width + i] = logits[r * n_vocab + variant->token_ids[i]];
+    return picked;
 }
 
 /* Shows each variant's logits to the plugin. */
@@ -127,6 +122,37 @@ static int deliver(psc_context *context, const psc_variant_batch *batch, bool al
         logits += (int64_t)n * n_vocab;
     }
     return 0;
+}
+
+/* Rows [n] of a batch through the pass, in chunks of at most `most`: pass is that of all of them. */
+static psc_status run_rows(psc_context *context, const psc_pass *pass, const psc_row *rows,
+    int32_t n, int32_t most, psc_error *error) {
+    const psc_model_info *info = &context->session->model->info;
+    const int32_t chunks = (n - 1) / most + 1;
+    psc_pass part = *pass;
+    psc_edge_pass edges;
+    psc_status status = PSC_OK;
+    if (pass->edges) {
+        edges = *pass->edges;
+        part.edges = &edges;
+    }
+    for (int32_t i = 0, r = 0; i < chunks && status == PSC_OK; i++) {
+        const int32_t count = (n - r) / (chunks - i); /* about equal */
+        const size_t floats = (size_t)count * (size_t)info->d_model;
+        status = psc_forward_chunk(context->variants->forward, rows + r, count, &part, error);
+        for (int32_t k = 0; part.sink.to && k < count; k++)
+            if (part.sink.wanted[k]) part.sink.to += info->d_vocab;
+        if (part.sink.wanted) part.sink.wanted += count;
+        if (part.resid) part.resid += floats;
+        if (part.z) part.z += floats;
+        if (part.mlp) part.mlp += floats;
+        if (pass->edges) {
+            edges.other_row += count;
+            edges.own_row += count;
+        }
+        r += count;
+    }
+    return status;
 }
 
 /* Copies what the first layer makes of the changed rows. */
@@ -177,8 +203,8 @@ static psc_status put_first_rows(
 
 /* A layer changes only the rows that its own changes name, unless they are of keys, values or
  * before. Then it computes these rows alone, and *pass begins at the next layer. */
-static psc_status run_first_layer(
-    psc_context *context, const psc_variant_batch *batch, psc_pass *pass, psc_error *error) {
+static psc_status run_first_layer(psc_context *context, const psc_variant_batch *batch,
+    psc_pass *pass, int32_t most, psc_error *error) {
     psc_variants *v = context->variants;
     const size_t width = (size_t)context->session->model->info.d_model;
     if (batch->edges || batch->first_layer + 1 >= batch->n_layers) return PSC_OK;
@@ -198,7 +224,7 @@ static psc_status run_first_layer(
         .prefix = pass->prefix,
         .ends_early = true,
         .end_layer = batch->first_layer + 1};
-    if (status == PSC_OK) status = psc_forward_chunk(v->forward, v->first, n, &first, error);
+    if (status == PSC_OK) status = run_rows(context, &first, v->first, n, most, error);
     if (status != PSC_OK) return status;
     pass->first_layer = batch->first_layer + 1;
     pass->resid = v->resid;
@@ -253,11 +279,6 @@ static void list_panels(psc_variants *v, const psc_variant_batch *batch, int32_t
 static psc_status run_batch(
     psc_context *context, const psc_variant_batch *batch, psc_error *error) {
     psc_variants *v = context->variants;
-    const psc_model_info *info = &context->session->model->info;
-    psc_status status = PSC_OK;
-    if (batch->shares && !v->own)
-        status = psc_kv_cache_open(
-            &v->own, 1, info->n_layers, info->n_heads, info->d_head, ROWS_TOGETHER, 0, error);
     const psc_prefix prefix = {context->session->cache, v->own, v->sequences, v->lengths};
     psc_edge_pass edges;
     psc_pass pass = {.first_layer = batch->first_layer,
@@ -265,15 +286,17 @@ static psc_status run_batch(
         .sink = {v->wanted, v->logits},
         .prefix = batch->shares ? &prefix : NULL,
         .edges = batch->edges ? &edges : NULL};
+    int32_t most = ROWS_TOGETHER, of_edges = ROWS_TOGETHER;
+    psc_status status = PSC_OK;
     list_panels(v, batch, &pass.sink.n_panels);
     if (pass.sink.n_panels > 0) pass.sink.panels = v->panels;
-    if (status == PSC_OK && batch->edges)
-        status = psc_variant_edges_fill(context, batch, &edges, error);
+    if (batch->edges) status = psc_variant_edges_fill(context, batch, &edges, &of_edges, error);
     if (status == PSC_OK) status = psc_variant_subscribe(v->registry, context, batch, false, error);
-    if (status == PSC_OK) status = run_first_layer(context, batch, &pass, error);
+    if (status == PSC_OK) status = psc_variant_shown_open(context, batch, &most, error);
+    if (most > of_edges) most = of_edges;
+    if (status == PSC_OK) status = run_first_layer(context, batch, &pass, most, error);
     if (status == PSC_OK) status = begin_at_z(context, batch, &pass);
-    if (status == PSC_OK)
-        status = psc_forward_chunk(v->forward, v->rows, batch->n_rows, &pass, error);
+    if (status == PSC_OK) status = run_rows(context, &pass, v->rows, batch->n_rows, most, error);
     if (status == PSC_ERROR_PLUGIN)
         return psc_fail(error, PSC_ERROR_INPUT,
             "variants %d to %d: the cuts leave an attention row without keys",
@@ -298,17 +321,28 @@ static int refuse_early(psc_context **given) {
     return 0;
 }
 
+/* Whether a variant reads the keys and values before its rows in the run's own cache. */
+static bool shares(psc_context *context, const psc_variant_span *span, bool edges) {
+    const psc_variants *v = context->variants;
+    return span->n_rows <= FEW_ROWS && psc_variant_own_open(context) &&
+           (!edges ||
+               psc_edge_fits(&v->edges, context->session, v->most_rows, span->n_rows, 1));
+}
+
 /* Whether a variant of this span can go through the pass with the batch, which is not empty. */
-static bool joins(const psc_context *context, const psc_variant_batch *batch,
+static bool joins(psc_context *context, const psc_variant_batch *batch,
     const psc_variant_span *span, bool edges) {
     const psc_variants *v = context->variants;
     const int32_t slots = batch->shares ? ROWS_TOGETHER : v->n_slots;
+    const int32_t n = batch->n_rows + span->n_rows, together = batch->shares ? n : 1;
     int32_t rows = batch->shares ? ROWS_TOGETHER : v->most_rows;
-    if (edges && rows > psc_edge_rows_together(context->session))
+    if (edges && batch->shares && rows > psc_edge_rows_together(context->session))
         rows = psc_edge_rows_together(context->session);
     return batch->edges == edges && span->first_layer == batch->first_layer &&
-           batch->shares == (span->n_rows <= FEW_ROWS) && batch->n_slots < slots &&
-           batch->n_rows + span->n_rows <= rows;
+           batch->n_slots < slots && n <= rows &&
+           batch->shares == shares(context, span, edges) &&
+           (!edges || psc_edge_fits(&v->edges, context->session, v->most_rows, together,
+                          batch->n_slots + 1));
 }
 
 /* Takes variants from *next on that can go through the pass together, as many as fit; computes and
@@ -327,7 +361,7 @@ static int next_batch(psc_context *context, int32_t n, const psc_variant *varian
         if (batch.n_slots > 0 && !joins(context, &batch, &span, edges)) break;
         batch.edges = edges;
         batch.first_layer = span.first_layer;
-        batch.shares = span.n_rows <= FEW_ROWS;
+        if (batch.n_slots == 0) batch.shares = shares(context, &span, edges);
         status = add_to_batch(context, &batch, &variant, *next, &span, all_logits);
         if (status != PSC_OK) return status;
     }
@@ -347,6 +381,15 @@ int psc_variants_range(psc_context *context, int32_t begin, int32_t end,
     return 0;
 }
 
+/* Whether one of them has edges; their structure is not checked yet. */
+static bool any_edges(int32_t n, const psc_variant *variants) {
+    const uint32_t size = variants->struct_size;
+    if (size < PSC_VARIANT_BYTES || size > PSC_MOST_STRUCTURE) return false;
+    for (int32_t i = 0; i < n; i++)
+        if (psc_variant_at(variants, i).edges) return true;
+    return false;
+}
+
 int psc_host_variants(psc_context *context, int32_t n, const psc_variant *variants,
     int32_t logit_rows, psc_variant_fn fn, void *payload) {
     int refused = refuse_early(&context);
@@ -360,7 +403,7 @@ int psc_host_variants(psc_context *context, int32_t n, const psc_variant *varian
             context, PSC_ERROR_INPUT, "variants: logit_rows must be PSC_ROWS_ALL or PSC_ROWS_LAST");
     psc_error error = {PSC_OK, ""};
     bool all = logit_rows == PSC_ROWS_ALL;
-    const bool edges = psc_variant_at(variants, 0).edges != NULL;
+    const bool edges = any_edges(n, variants);
     psc_status status = psc_variant_buffers_open(context, n, edges, all, &error);
     if (status == PSC_OK) status = psc_variant_logits_open(context, all, &error);
     if (status != PSC_OK) return psc_host_pass(context, &error);

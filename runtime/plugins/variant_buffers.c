@@ -2,32 +2,42 @@
  * run. */
 #include "variant_buffers.h"
 
+#include "gradients.h"
+
 #include <stdlib.h>
+#include <string.h>
 
 #define CACHE_BYTES ((uint64_t)512 << 20) /* for all slots, unless one slot alone needs more */
 /* Bytes of a run's z and MLP outputs, for starts inside a layer. */
 #define MOST_KEPT ((uint64_t)64 << 20)
 
-void psc_host_drop_variants(psc_context *context) {
+/* What psc_variant_buffers_open and later calls have opened. */
+static void close_buffers(psc_context *context) {
     psc_variants *v = context->variants;
-    if (!v) return;
-    context->session->retained_bytes -= v->bytes;
+    void *arrays[] = {v->rows, v->wanted, v->shown, v->first};
+    float *floats[] = {v->resid, v->z, v->mlp, v->picked, v->logits, v->changed};
+    context->session->retained_bytes -= v->bytes + v->edges.bytes;
     psc_forward_close(&v->forward);
     psc_registry_close(&v->registry);
     psc_kv_cache_close(&v->cache);
     psc_kv_cache_close(&v->own);
     psc_edge_buffers_free(&v->edges);
-    free(v->rows);
-    psc_aligned_free(v->resid);
-    psc_aligned_free(v->z);
-    psc_aligned_free(v->mlp);
-    free(v->picked);
-    free(v->wanted);
-    psc_aligned_free(v->logits);
-    free(v->shown);
-    free(v->first);
-    psc_aligned_free(v->changed);
-    free(v);
+    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) free(arrays[i]);
+    for (size_t i = 0; i < sizeof floats / sizeof *floats; i++) psc_aligned_free(floats[i]);
+    const int retained = v->retained, kept_z = v->kept_z, kept_mlp = v->kept_mlp;
+    const int32_t most_rows = v->most_rows, n_positions = v->n_positions;
+    memset(v, 0, sizeof *v); /* too large for a copy on a small stack */
+    v->retained = retained;
+    v->kept_z = kept_z;
+    v->kept_mlp = kept_mlp;
+    v->most_rows = most_rows;
+    v->n_positions = n_positions;
+}
+
+void psc_host_drop_variants(psc_context *context) {
+    if (!context->variants) return;
+    close_buffers(context);
+    free(context->variants);
     context->variants = NULL;
 }
 
@@ -85,12 +95,14 @@ static double cache_bytes(const psc_context *context, int32_t n) {
     return psc_kv_cache_bytes(n, info->n_layers, info->n_heads, info->d_head, n_positions);
 }
 
-/* Bytes of a pass of the most rows. */
+/* Bytes of a pass, and of the most rows of a batch. */
 static double pass_bytes(const psc_context *context) {
     const psc_variants *v = context->variants;
-    const psc_model *model = context->session->model;
-    const double wide = (double)model->info.d_model * sizeof(float) * (v->kept_z >= 0 ? 4 : 2);
-    return v->most_rows * (wide + (double)psc_forward_row_bytes(&model->config));
+    const psc_session *s = context->session;
+    const size_t wide = (size_t)s->model->info.d_model * sizeof(float) * (v->kept_z >= 0 ? 4 : 2);
+    const size_t row = sizeof *v->rows + sizeof *v->shown + sizeof *v->first + sizeof *v->wanted;
+    return v->most_rows * (double)(wide + row) +
+           psc_forward_bytes(&s->model->config, ROWS_TOGETHER, v->n_positions, s->team);
 }
 
 static double logits_bytes(const psc_context *context, bool all) {
@@ -106,6 +118,7 @@ static double room_of(const psc_session *s) {
 /* Counts bytes as retained; a failure if these and those that follow are beyond the cap. */
 static psc_status count(psc_context *context, double bytes, double later, psc_error *error) {
     psc_session *s = context->session;
+    if (bytes + later > room_of(s)) psc_gradient_forget(context);
     if (bytes + later > room_of(s))
         return psc_fail(error, PSC_ERROR_MEMORY,
             "variants of %d rows need %.0f bytes; the cap (retained_cap, --retain) leaves %.0f; "
@@ -122,26 +135,49 @@ double psc_variant_least_bytes(const psc_context *context) {
     return pass_bytes(context) + cache_bytes(context, 1) + logits_bytes(context, false);
 }
 
-/* Bytes of the edges of the largest batch, which later calls count. */
-static double edge_bytes(const psc_context *context) {
-    const psc_session *s = context->session;
-    const int32_t most = context->variants->most_rows, together = psc_edge_rows_together(s);
-    return (double)psc_edge_bytes(s, most < together ? most : together, ROWS_TOGETHER);
+/* Bytes of the cache of a batch of variants of few rows. */
+static double own_bytes(const psc_context *context) {
+    const psc_model_info *info = &context->session->model->info;
+    return psc_kv_cache_bytes(1, info->n_layers, info->n_heads, info->d_head, ROWS_TOGETHER);
 }
 
-/* Chooses the slots of the cache, so that logits and edges fit, too, if a slot remains, and counts
+/* Bytes that later calls count: the logits, the cache of variants of few rows, and edges of all senders,
+ * which need less where the cap does not leave them. */
+static double later_bytes(const psc_context *context, int32_t n_variants, bool edges, bool all) {
+    const psc_session *s = context->session;
+    const psc_variants *v = context->variants;
+    const int32_t together = psc_edge_rows_together(s),
+                  most = v->most_rows < together ? v->most_rows : together,
+                  slots = n_variants < ROWS_TOGETHER ? n_variants : ROWS_TOGETHER;
+    double bytes = v->own ? 0.0 : own_bytes(context);
+    if (!v->logits || (all && !v->all_logits))
+        bytes += logits_bytes(context, all) - (v->logits ? logits_bytes(context, false) : 0.0);
+    const double of_edges = edges ? (double)psc_edge_bytes(s, v->most_rows, most, slots) : 0.0;
+    return bytes + (of_edges > (double)v->edges.bytes ? of_edges - (double)v->edges.bytes : 0.0);
+}
+
+/* Chooses the slots of the cache, so that what later calls open fits, too, if a slot remains. Counts
  * all buffers. */
 static psc_status count_buffers(
-    psc_context *context, int32_t n_variants, bool edges, double logits, psc_error *error) {
+    psc_context *context, int32_t n_variants, double later, bool all_logits, psc_error *error) {
     psc_variants *v = context->variants;
-    const double rows = pass_bytes(context),
-                 all = rows + logits + (edges ? edge_bytes(context) : 0.0);
+    const double rows = pass_bytes(context), all = rows + later;
     int32_t n = n_variants < MOST_SLOTS ? n_variants : MOST_SLOTS;
+    if (all + cache_bytes(context, 1) > room_of(context->session)) psc_gradient_forget(context);
     while (n > 1 && (cache_bytes(context, n) > CACHE_BYTES ||
                         all + cache_bytes(context, n) > room_of(context->session)))
         n--;
     v->n_slots = n;
-    return count(context, rows + cache_bytes(context, n), logits, error);
+    return count(
+        context, rows + cache_bytes(context, n), logits_bytes(context, all_logits), error);
+}
+
+/* Whether buffers are open that leave room for what the call needs, or cannot leave more. */
+static bool leaves_room(psc_context *context, double later) {
+    const psc_variants *v = context->variants;
+    if (!v->forward) return false;
+    return later <= room_of(context->session) || v->n_slots == 1 ||
+           (psc_gradient_forget(context) && later <= room_of(context->session));
 }
 
 psc_status psc_variant_buffers_open(
@@ -149,9 +185,12 @@ psc_status psc_variant_buffers_open(
     psc_variants *v = context->variants;
     const psc_session *s = context->session;
     const psc_model_info *info = &s->model->info;
-    if (v->forward) return PSC_OK;
-    const double logits = logits_bytes(context, all_logits);
-    if (count_buffers(context, n_variants, edges, logits, error) != PSC_OK) return PSC_ERROR_MEMORY;
+    double later = later_bytes(context, n_variants, edges, all_logits);
+    if (leaves_room(context, later)) return PSC_OK;
+    close_buffers(context);
+    later = later_bytes(context, n_variants, edges, all_logits);
+    if (count_buffers(context, n_variants, later, all_logits, error) != PSC_OK)
+        return PSC_ERROR_MEMORY;
     size_t rows = (size_t)v->most_rows;
     v->rows = malloc(rows * sizeof *v->rows);
     v->shown = malloc(rows * sizeof *v->shown);
@@ -176,7 +215,7 @@ psc_status psc_variant_buffers_open(
             info->d_head, v->n_positions, 0, error);
     if (status == PSC_OK)
         status = psc_forward_open(&v->forward, s->model, &s->rotary, s->kernels, s->team,
-            v->registry, v->cache, v->most_rows, error);
+            v->registry, v->cache, ROWS_TOGETHER, error);
     return status;
 }
 
@@ -193,13 +232,55 @@ psc_status psc_variant_logits_open(psc_context *context, bool all, psc_error *er
     return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the logits of variants");
 }
 
-psc_status psc_variant_edges_fill(
-    psc_context *context, const psc_variant_batch *batch, psc_edge_pass *out, psc_error *error) {
+bool psc_variant_own_open(psc_context *context) {
     psc_variants *v = context->variants;
-    const uint64_t before = v->edges.bytes;
-    const psc_status status =
-        psc_edge_buffers_fill(&v->edges, context->session, batch, v->most_rows, out, error);
-    context->session->retained_bytes += v->edges.bytes - before;
-    v->bytes += v->edges.bytes - before;
+    const psc_model_info *info = &context->session->model->info;
+    if (v->own) return true;
+    return count(context, own_bytes(context), 0.0, NULL) == PSC_OK &&
+           psc_kv_cache_open(&v->own, 1, info->n_layers, info->n_heads, info->d_head,
+               ROWS_TOGETHER, 0, NULL) == PSC_OK;
+}
+
+float *psc_variant_picked(psc_context *context, size_t floats) {
+    psc_variants *v = context->variants;
+    psc_error error = {PSC_OK, ""};
+    if (floats <= v->picked_floats) return v->picked;
+    if (count(context, (double)(floats - v->picked_floats) * sizeof(float), 0.0, &error) ==
+        PSC_OK) {
+        psc_aligned_free(v->picked);
+        v->picked = psc_aligned_alloc(floats * sizeof *v->picked);
+        v->picked_floats = floats;
+        if (v->picked) return v->picked;
+        psc_fail(&error, PSC_ERROR_MEMORY, "not enough memory for the logits of variants");
+    }
+    psc_host_pass(context, &error);
+    return NULL;
+}
+
+psc_status psc_variant_shown_open(
+    psc_context *context, const psc_variant_batch *batch, int32_t *most, psc_error *error) {
+    psc_variants *v = context->variants;
+    for (;; *most = (*most + 1) / 2) {
+        const double bytes =
+            psc_forward_show_bytes(v->forward, v->rows, batch->n_rows, *most, false);
+        const double more = bytes - (double)v->shown_bytes;
+        const bool last = batch->shares || *most == 1;
+        if (more > 0.0 && count(context, more, 0.0, last ? error : NULL) != PSC_OK) {
+            if (last) return PSC_ERROR_MEMORY;
+            continue;
+        }
+        if (more > 0.0) v->shown_bytes = (uint64_t)bytes;
+        return PSC_OK;
+    }
+}
+
+psc_status psc_variant_edges_fill(psc_context *context, const psc_variant_batch *batch,
+    psc_edge_pass *out, int32_t *most, psc_error *error) {
+    psc_variants *v = context->variants;
+    psc_status status;
+    do
+        status = psc_edge_buffers_fill(
+            &v->edges, context->session, batch, v->most_rows, out, most, error);
+    while (status == PSC_ERROR_MEMORY && psc_gradient_forget(context));
     return status;
 }

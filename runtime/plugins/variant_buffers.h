@@ -45,17 +45,27 @@ struct psc_variants {
     float *changed;              /* [most_rows, N] and their residual */
     bool all_logits;
     psc_edge_buffers edges;
-    uint64_t bytes; /* of all this, counted as retained */
+    uint64_t shown_bytes; /* of bytes, for what passes complete for editors */
+    uint64_t bytes;       /* of all this but the edges, counted as retained */
 };
 
 /* Opens what n variants need, and counts it as retained; a failure beyond the cap. Leaves room for
- * logits (all_logits: of all rows) and edges, which are opened later. */
+ * logits (all_logits: of all rows) and edges, which are opened later: if buffers of an earlier call leave
+ * none, they are opened again. */
 psc_status psc_variant_buffers_open(
     psc_context *context, int32_t n_variants, bool edges, bool all_logits, psc_error *error);
 /* Room for the logits of the delivered rows: all rows, or one per variant. */
 psc_status psc_variant_logits_open(psc_context *context, bool all, psc_error *error);
-/* psc_edge_buffers_fill, whose growth counts as retained. */
-psc_status psc_variant_edges_fill(
-    psc_context *context, const psc_variant_batch *batch, psc_edge_pass *out, psc_error *error);
+/* Opens the cache of variants of few rows; false without room. */
+bool psc_variant_own_open(psc_context *context);
+/* v->picked, of at least `floats`; null after setting the run's error. */
+float *psc_variant_picked(psc_context *context, size_t floats);
+/* Counts what the batch's editors make its pass complete; *most rows are a chunk of it, fewer where the
+ * cap leaves less. */
+psc_status psc_variant_shown_open(
+    psc_context *context, const psc_variant_batch *batch, int32_t *most, psc_error *error);
+/* psc_edge_buffers_fill. */
+psc_status psc_variant_edges_fill(psc_context *context, const psc_variant_batch *batch,
+    psc_edge_pass *out, int32_t *most, psc_error *error);
 
 #endif

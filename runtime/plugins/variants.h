@@ -65,25 +65,33 @@ psc_status psc_variant_subscribe(psc_registry *registry, psc_context *context,
 /* --- variant_edges.c ------------------------------------------------------------------------- */
 /* What the passes of variants with edges need; zeroed: nothing yet. */
 typedef struct psc_edge_buffers {
-    float *memory, *inputs, *differences;
-    uint8_t *sets, *reads;
-    uint64_t bytes;
-    void *marks;
+    float *memory, *inputs, *differences; /* memory: the block of all three, */
+    uint8_t *sets;
+    void *marks; /* and that of the others */
     const psc_edges **edges;
-    int32_t *other_row, *own_row;
+    int32_t *other_row, *own_row, *groups;
     bool *apart, *listed;
+    uint8_t *reads;
+    uint64_t memory_bytes, mark_bytes, bytes; /* bytes: of both, counted as retained */
 } psc_edge_buffers;
 
 /* Sets *out for a variant with edges; returns what is wrong with it, or null. */
 const char *psc_variant_edges_check(
     const psc_session *s, const psc_variant *variant, psc_variant_span *out);
-/* Rows of a batch of several variants with edges. */
+/* Rows of a chunk of variants with edges of all senders, if memory is there. */
 int32_t psc_edge_rows_together(const psc_session *s);
-/* Bytes of the edges of a batch of n_rows rows and n_slots variants, without their marks. */
-uint64_t psc_edge_bytes(const psc_session *s, int32_t n_rows, int32_t n_slots);
-/* A pass over the batch, of at most most_rows rows, the same in every call. */
-psc_status psc_edge_buffers_fill(psc_edge_buffers *b, const psc_session *s,
-    const psc_variant_batch *batch, int32_t most_rows, psc_edge_pass *out, psc_error *error);
+/* Bytes of a chunk of n_rows rows of n_slots variants with edges of all senders; most_rows: of their
+ * batch. Fewer senders need less. */
+uint64_t psc_edge_bytes(const psc_session *s, int32_t most_rows, int32_t n_rows, int32_t n_slots);
+/* Whether the cap leaves room for them, beside what is retained but for b. */
+bool psc_edge_fits(const psc_edge_buffers *b, const psc_session *s, int32_t most_rows,
+    int32_t n_rows, int32_t n_slots);
+/* A pass over the batch, in chunks of at most *most rows. A batch has at most most_rows, the same in
+ * every call. What it allocates counts as retained, and b->bytes of it: the caller subtracts these after
+ * psc_edge_buffers_free. */
+psc_status psc_edge_buffers_fill(psc_edge_buffers *b, psc_session *s,
+    const psc_variant_batch *batch, int32_t most_rows, psc_edge_pass *out, int32_t *most,
+    psc_error *error);
 void psc_edge_buffers_free(psc_edge_buffers *b);
 
 /* --- variant_buffers.c ----------------------------------------------------------------------- */
