@@ -21,6 +21,8 @@ void psc_gradient_batches_free(psc_gradients *g) {
     psc_destinations_free(&g->kept);
     free(g->rows);
     free(g->wanted);
+    g->rows = NULL;
+    g->wanted = NULL;
 }
 
 /* --- buffers --------------------------------------------------------------------------------- */
@@ -62,8 +64,13 @@ static psc_status count_room(psc_context *context, const psc_backward *backward,
     return psc_gradient_count(context, &g->counted, g->around + block, n * longest, error);
 }
 
-/* As many sequences of `longest` rows as the cap leaves room for, at most n. Where one does not fit, the
- * run's own pass frees what it can compute again, and then the variants recompute. */
+/* Frees what other calls of the plugin can have again; false if there is nothing. */
+static bool free_others(psc_context *context) {
+    return psc_variant_release(context) || psc_gradient_forget(context);
+}
+
+/* As many sequences of `longest` rows as the cap leaves room for, at most n. Where one does not fit, other
+ * calls' buffers go, and then the variants recompute. */
 static psc_status choose_room(psc_context *context, int32_t n, int32_t longest, psc_error *error) {
     psc_session *s = context->session;
     const psc_backward_parts parts = {s->model, &s->rotary, s->kernels, s->team, NULL,
@@ -76,7 +83,7 @@ static psc_status choose_room(psc_context *context, int32_t n, int32_t longest, 
         while ((status = count_room(context, counted, fewer, longest, false, NULL)) != PSC_OK &&
                fewer > 1)
             fewer /= 2;
-    } while (status != PSC_OK && psc_gradient_forget(context));
+    } while (status != PSC_OK && free_others(context));
     if (status != PSC_OK) status = count_room(context, counted, 1, longest, true, error);
     psc_backward_close(&counted);
     return status;
@@ -211,9 +218,10 @@ static psc_status reserve(
     const psc_gradients *g = context->gradients;
     psc_status status = subscribe(context, batch, error);
     *recompute = false;
-    if (status != PSC_OK || count_batch(context, batch, false, NULL) == PSC_OK ||
-        (psc_gradient_forget(context) && count_batch(context, batch, false, NULL) == PSC_OK))
-        return status;
+    if (status != PSC_OK) return status;
+    do
+        if (count_batch(context, batch, false, NULL) == PSC_OK) return PSC_OK;
+    while (free_others(context));
     *recompute = true;
     psc_backward_trim(g->backward, 0.0);
     return count_batch(context, batch, true, error);

@@ -60,6 +60,16 @@ bool psc_gradient_forget(psc_context *context) {
     return freed > 0;
 }
 
+bool psc_gradient_release(psc_context *context) {
+    psc_gradients *g = context->gradients;
+    if (!g || g->counted == 0) return psc_gradient_forget(context);
+    psc_gradient_batches_free(g);
+    g->bytes -= g->counted;
+    context->session->retained_bytes -= g->counted;
+    g->counted = 0;
+    return true;
+}
+
 /* --- before the run -------------------------------------------------------------------------- */
 
 static psc_status open_own(psc_context *context, psc_error *error) {

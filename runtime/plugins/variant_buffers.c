@@ -34,6 +34,13 @@ static void close_buffers(psc_context *context) {
     v->n_positions = n_positions;
 }
 
+bool psc_variant_release(psc_context *context) {
+    const psc_variants *v = context->variants;
+    if (!v || !v->forward) return false;
+    close_buffers(context);
+    return true;
+}
+
 void psc_host_drop_variants(psc_context *context) {
     if (!context->variants) return;
     close_buffers(context);
@@ -118,7 +125,7 @@ static double room_of(const psc_session *s) {
 /* Counts bytes as retained; a failure if these and those that follow are beyond the cap. */
 static psc_status count(psc_context *context, double bytes, double later, psc_error *error) {
     psc_session *s = context->session;
-    if (bytes + later > room_of(s)) psc_gradient_forget(context);
+    while (bytes + later > room_of(s) && psc_gradient_release(context)) continue;
     if (bytes + later > room_of(s))
         return psc_fail(error, PSC_ERROR_MEMORY,
             "variants of %d rows need %.0f bytes; the cap (retained_cap, --retain) leaves %.0f; "
@@ -147,7 +154,7 @@ static double later_bytes(const psc_context *context, int32_t n_variants, bool e
     const psc_session *s = context->session;
     const psc_variants *v = context->variants;
     const int32_t together = psc_edge_rows_together(s),
-                  most = v->most_rows < together ? v->most_rows : together,
+                  most = ROWS_TOGETHER < together ? ROWS_TOGETHER : together,
                   slots = n_variants < ROWS_TOGETHER ? n_variants : ROWS_TOGETHER;
     double bytes = v->own ? 0.0 : own_bytes(context);
     if (!v->logits || (all && !v->all_logits))
@@ -163,7 +170,9 @@ static psc_status count_buffers(
     psc_variants *v = context->variants;
     const double rows = pass_bytes(context), all = rows + later;
     int32_t n = n_variants < MOST_SLOTS ? n_variants : MOST_SLOTS;
-    if (all + cache_bytes(context, 1) > room_of(context->session)) psc_gradient_forget(context);
+    while (all + cache_bytes(context, 1) > room_of(context->session) &&
+           psc_gradient_release(context))
+        continue;
     while (n > 1 && (cache_bytes(context, n) > CACHE_BYTES ||
                         all + cache_bytes(context, n) > room_of(context->session)))
         n--;
@@ -176,8 +185,8 @@ static psc_status count_buffers(
 static bool leaves_room(psc_context *context, double later) {
     const psc_variants *v = context->variants;
     if (!v->forward) return false;
-    return later <= room_of(context->session) || v->n_slots == 1 ||
-           (psc_gradient_forget(context) && later <= room_of(context->session));
+    while (later > room_of(context->session) && psc_gradient_release(context)) continue;
+    return later <= room_of(context->session) || v->n_slots == 1;
 }
 
 psc_status psc_variant_buffers_open(
@@ -281,6 +290,6 @@ psc_status psc_variant_edges_fill(psc_context *context, const psc_variant_batch 
     do
         status = psc_edge_buffers_fill(
             &v->edges, context->session, batch, v->most_rows, out, most, error);
-    while (status == PSC_ERROR_MEMORY && psc_gradient_forget(context));
+    while (status == PSC_ERROR_MEMORY && psc_gradient_release(context));
     return status;
 }

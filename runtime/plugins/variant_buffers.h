@@ -64,7 +64,7 @@ float *psc_variant_picked(psc_context *context, size_t floats);
  * cap leaves less. */
 psc_status psc_variant_shown_open(
     psc_context *context, const psc_variant_batch *batch, int32_t *most, psc_error *error);
-/* psc_edge_buffers_fill. */
+/* psc_edge_buffers_fill, which may free what the run's gradient can compute again. */
 psc_status psc_variant_edges_fill(psc_context *context, const psc_variant_batch *batch,
     psc_edge_pass *out, int32_t *most, psc_error *error);
 

@@ -202,14 +202,14 @@ static psc_status open_marks(psc_edge_buffers *b, psc_session *s, const psc_vari
     return PSC_OK;
 }
 
-/* Sets *most to the rows of a chunk. Variants that share the run's keys go through in one. */
+/* Lowers *most to the rows of a chunk that fit. Variants that share the run's keys go through in one. */
 static psc_status open_memory(psc_edge_buffers *b, psc_session *s, const psc_variant_batch *batch,
     int32_t *most, psc_error *error) {
     const psc_edge_shape shape = shape_of(s);
     const size_t groups = (size_t)b->groups[groups_of(&shape)];
     const int32_t together = rows_together(row_bytes(s, groups));
     const uint64_t room = room_beside(s, b->memory_bytes);
-    int32_t n = batch->n_rows;
+    int32_t n = batch->n_rows < *most ? batch->n_rows : *most;
     if (!batch->shares && n > together) n = together;
     while (!batch->shares && n > 1 && chunk_bytes(s, groups, n, batch->n_slots) > room) n--;
     const psc_status status = grow(b, (void **)&b->memory, &b->memory_bytes,

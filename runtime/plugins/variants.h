@@ -86,8 +86,8 @@ uint64_t psc_edge_bytes(const psc_session *s, int32_t most_rows, int32_t n_rows,
 /* Whether the cap leaves room for them, beside what is retained but for b. */
 bool psc_edge_fits(const psc_edge_buffers *b, const psc_session *s, int32_t most_rows,
     int32_t n_rows, int32_t n_slots);
-/* A pass over the batch, in chunks of at most *most rows. A batch has at most most_rows, the same in
- * every call. What it allocates counts as retained, and b->bytes of it: the caller subtracts these after
+/* A pass over the batch, in chunks of at most *most rows, which is lowered where the cap leaves less. A
+ * batch has at most most_rows, the same in every call. What it allocates counts as retained, and b->bytes of it: the caller subtracts these after
  * psc_edge_buffers_free. */
 psc_status psc_edge_buffers_fill(psc_edge_buffers *b, psc_session *s,
     const psc_variant_batch *batch, int32_t most_rows, psc_edge_pass *out, int32_t *most,
@@ -98,6 +98,8 @@ void psc_edge_buffers_free(psc_edge_buffers *b);
 /* Bytes of the buffers of variants without edges that go through the pass one by one; 0 if none are
  * prepared, or if the buffers are there. */
 double psc_variant_least_bytes(const psc_context *context);
+/* Frees the buffers, which the next call of host->variants opens again; false if there are none. */
+bool psc_variant_release(psc_context *context);
 
 /* --- host_variants.c ------------------------------------------------------------------------- */
 /* Computes the variants begin..end-1 and shows each to fn; nonzero after a failure. */

@@ -22,6 +22,7 @@ static int32_t prepared[MOST], n_prepared;
 static bool prepares = true, fails;
 static psc_context *running;
 static int n_recomputed; /* events of variants whose pass computes queries again */
+static int n_kept, n_forgotten; /* events of the run itself: before and after it frees what it kept */
 static float vector[4096], other[4096];
 
 /* What fn received: a copy of each event's rows. */
@@ -57,7 +58,12 @@ static void keep(seen *s, const psc_event *e) {
 static int on_gradient(int32_t variant, const psc_event *event, void *payload) {
     cr_assert_eq(payload, all);
     cr_assert_eq(!event->gradient, event->point == PSC_HOOK_RESID_POST);
-    n_recomputed += variants[variant].n_changes > 0 && running->gradients->backward->recompute;
+    if (variants[variant].n_changes > 0)
+        n_recomputed += running->gradients->backward->recompute;
+    else if (running->gradients->own->recompute)
+        n_forgotten += n_kept > 0;
+    else
+        n_kept++;
     all[n_seen].variant = variant;
     keep(&all[n_seen++], event);
     return fails ? -1 : 0;
@@ -416,6 +422,25 @@ Test(host_gradients, variants_with_the_least_memory) {
 
 Test(host_gradients, variants_with_the_least_memory_sequential) {
     check_least("sequential_f32");
+}
+
+/* Where variants have no room beside what the run keeps, it frees that and computes it again. */
+Test(host_gradients, runs_free_what_they_keep) {
+    load();
+    many(0, 2, 9, 9);
+    prepare_rows(3, (int32_t[]){2, 7, 9});
+    const psc_input input = {0, 10, ten};
+    int n_passed = 0, n_freed = 0;
+    for (uint64_t cap = 400000; cap < 1200000; cap += 4000) {
+        while (n_seen > 0) free(all[--n_seen].data);
+        n_kept = n_forgotten = 0;
+        if (run_capped(cap) != PSC_OK) continue;
+        n_passed++;
+        if (n_forgotten == 0) continue;
+        compare_all(&input, 1, 0);
+        n_freed++;
+    }
+    cr_assert(n_freed > 0 && n_freed < n_passed, "%d of %d", n_freed, n_passed);
 }
 
 /* What does not fit is computed again, with the same bits, by each of several passes. */

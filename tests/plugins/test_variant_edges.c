@@ -330,24 +330,44 @@ Test(variant_edges, refusals) {
     must_run_ten();
 }
 
-Test(variant_edges, beyond_the_cap) {
-    fixture_close();
-    open_session("parallel_f32", 4, 2);
-    psc_session_close(&session);
+/* --- memory ---------------------------------------------------------------------------------- */
+
+/* The sets of load() in a session with a cap on retained bytes. */
+static psc_status run_capped(uint64_t cap) {
     psc_session_options options = PSC_SESSION_OPTIONS_INIT;
-    options.retained_cap =
-        620000 + 1024 * (uint64_t)psc_model_get_info(model)->d_vocab; /* without edges they fit */
-    options.threads = 1;
+    options.retained_cap = cap;
+    options.threads = 2;
+    options.chunk = 4;
+    psc_session_close(&session);
     cr_assert_eq(psc_session_open(&session, model, &options, &error), PSC_OK, "%s", error.message);
-    info = *psc_model_get_info(model);
-    shape = (psc_edge_shape){info.n_layers, info.n_heads, info.parallel_residual};
-    bridge->open = on_open;
-    bridge->run_begin = on_begin;
-    bridge->run_end = on_end;
     must_load(PLUGIN("bridge"), NULL);
     run_other();
-    edges[0] = all_rows(0);
-    variants[0] = (psc_variant){.struct_size = sizeof(psc_variant), .edges = &edges[0]};
-    n_variants = 1;
-    REFUSED(run_ten(), PSC_ERROR_MEMORY, "patched edges of 10 rows need", "retained_cap");
+    return run_ten();
+}
+
+/* With the least cap rows go through one by one, and a batch has fewer variants: the same bits. */
+static void check_least(const char *name) {
+    uint64_t least = 0, most = 4 << 20;
+    load(name, 4, 2);
+    cr_assert_eq(run_capped(most), PSC_OK, "%s", error.message);
+    remember();
+    while (most - least > 16) {
+        const uint64_t middle = (least + most) / 2;
+        *(run_capped(middle) == PSC_OK ? &most : &least) = middle;
+    }
+    REFUSED(run_capped(least), PSC_ERROR_MEMORY, "patched edges of 10 rows need", "retained_cap");
+    cr_assert_eq(run_capped(most), PSC_OK, "%s", error.message);
+    for (int i = 0; i < SETS; i++) same(seen[i], before[i], ROWS, "with the least memory");
+}
+
+Test(variant_edges, least_memory) {
+    check_least("parallel_f32");
+}
+
+Test(variant_edges, least_memory_sequential) {
+    check_least("sequential_f32");
+}
+
+Test(variant_edges, least_memory_odd_sizes) {
+    check_least("odd_sizes");
 }
