@@ -280,6 +280,8 @@ def test_the_cap_of_a_model() -> None:
         lambda m: m.gradient(GRIM, target="next"),
         lambda m: m.circuit(GRIM, target="next", do="zero", edges=0),
         lambda m: m.analyze(GRIM, target="next", plugins=["gradient"]),
+        lambda m: m.analyze(GRIM, plugins=["lens"], capture="blocks.*.mlp.hook_post"),
+        lambda m: m.run_with_cache(GRIM, incl_bwd=True),
     ]
     for run in calls:
         with pytest.raises(OutOfMemory, match=r"retained_cap"):
