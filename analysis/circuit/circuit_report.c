@@ -158,8 +158,8 @@ static int say_empty(circuit_state *s) {
     char text[400], name[2 * CIRCUIT_NAME];
     const circuit_scored *first = &s->ranked.at[0];
     snprintf(text, sizeof text,
-        "The circuit keeps no edge: the first in order, %s, has the score %+.4g, and threshold=%g is "
-        "larger; lower it.",
+        "The circuit keeps no edge: the first in order, %s, has the score %+.4g, and threshold=%g "
+        "is larger; lower it.",
         circuit_edge(s, first->edge, name), first->score, s->threshold);
     return s->host->summary_text(s->context, text);
 }
