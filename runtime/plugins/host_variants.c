@@ -355,7 +355,7 @@ static int next_batch(psc_context *context, int32_t n, const psc_variant *varian
     for (; *next < n; ++*next) {
         psc_variant_span span;
         const psc_variant variant = psc_variant_at(variants, *next);
-        psc_status status = psc_variant_check(context, *next, &variant, &span);
+        psc_status status = psc_variant_check(context, *next, &variant, &span); /* fn may change it */
         if (status != PSC_OK) return status;
         const bool edges = variant.edges != NULL;
         if (batch.n_slots > 0 && !joins(context, &batch, &span, edges)) break;
@@ -381,13 +381,25 @@ int psc_variants_range(psc_context *context, int32_t begin, int32_t end,
     return 0;
 }
 
-/* Whether one of them has edges; their structure is not checked yet. */
-static bool any_edges(int32_t n, const psc_variant *variants) {
-    const uint32_t size = variants->struct_size;
-    if (size < PSC_VARIANT_BYTES || size > PSC_MOST_STRUCTURE) return false;
-    for (int32_t i = 0; i < n; i++)
-        if (psc_variant_at(variants, i).edges) return true;
-    return false;
+/* Checks all variants. Those of more than FEW_ROWS rows are sequences of the cache. */
+static psc_status measure(
+    psc_context *context, int32_t n, const psc_variant *variants, psc_variant_call *out) {
+    int32_t n_long = 0, shortest = INT32_MAX;
+    *out = (psc_variant_call){.n = n};
+    for (int32_t i = 0; i < n; i++) {
+        const psc_variant variant = psc_variant_at(variants, i);
+        psc_variant_span span;
+        const psc_status status = psc_variant_check(context, i, &variant, &span);
+        if (status != PSC_OK) return status;
+        out->edges = out->edges || variant.edges;
+        if (span.n_rows <= FEW_ROWS) continue;
+        n_long++;
+        if (span.n_rows < shortest) shortest = span.n_rows;
+    }
+    const int32_t most = context->variants->most_rows / shortest;
+    out->slots = n_long < most ? n_long : most;
+    if (out->slots < 1) out->slots = 1;
+    return PSC_OK;
 }
 
 int psc_host_variants(psc_context *context, int32_t n, const psc_variant *variants,
@@ -403,8 +415,10 @@ int psc_host_variants(psc_context *context, int32_t n, const psc_variant *varian
             context, PSC_ERROR_INPUT, "variants: logit_rows must be PSC_ROWS_ALL or PSC_ROWS_LAST");
     psc_error error = {PSC_OK, ""};
     bool all = logit_rows == PSC_ROWS_ALL;
-    const bool edges = any_edges(n, variants);
-    psc_status status = psc_variant_buffers_open(context, n, edges, all, &error);
+    psc_variant_call call;
+    psc_status status = measure(context, n, variants, &call);
+    if (status != PSC_OK) return status;
+    status = psc_variant_buffers_open(context, &call, all, &error);
     if (status == PSC_OK) status = psc_variant_logits_open(context, all, &error);
     if (status != PSC_OK) return psc_host_pass(context, &error);
     const bool shared = context->session->share.n_parts > 1;

@@ -163,13 +163,13 @@ static double later_bytes(const psc_context *context, int32_t n_variants, bool e
     return bytes + (of_edges > (double)v->edges.bytes ? of_edges - (double)v->edges.bytes : 0.0);
 }
 
-/* Chooses the slots of the cache, so that what later calls open fits, too, if a slot remains. Counts
- * all buffers. */
+/* Chooses the slots of the cache, at most `most`, so that what later calls open fits, too, if a slot
+ * remains. Counts all buffers. */
 static psc_status count_buffers(
-    psc_context *context, int32_t n_variants, double later, bool all_logits, psc_error *error) {
+    psc_context *context, int32_t most, double later, bool all_logits, psc_error *error) {
     psc_variants *v = context->variants;
     const double rows = pass_bytes(context), all = rows + later;
-    int32_t n = n_variants < MOST_SLOTS ? n_variants : MOST_SLOTS;
+    int32_t n = most;
     while (all + cache_bytes(context, 1) > room_of(context->session) &&
            psc_gradient_release(context))
         continue;
@@ -177,29 +177,31 @@ static psc_status count_buffers(
                         all + cache_bytes(context, n) > room_of(context->session)))
         n--;
     v->n_slots = n;
+    v->most_slots = most;
     return count(
         context, rows + cache_bytes(context, n), logits_bytes(context, all_logits), error);
 }
 
-/* Whether buffers are open that leave room for what the call needs, or cannot leave more. */
-static bool leaves_room(psc_context *context, double later) {
+/* Whether buffers are open that have the slots and leave room for what the call needs, or cannot leave
+ * more. */
+static bool serve(psc_context *context, int32_t slots, double later) {
     const psc_variants *v = context->variants;
-    if (!v->forward) return false;
+    if (!v->forward || slots > v->most_slots) return false;
     while (later > room_of(context->session) && psc_gradient_release(context)) continue;
     return later <= room_of(context->session) || v->n_slots == 1;
 }
 
 psc_status psc_variant_buffers_open(
-    psc_context *context, int32_t n_variants, bool edges, bool all_logits, psc_error *error) {
+    psc_context *context, const psc_variant_call *call, bool all_logits, psc_error *error) {
     psc_variants *v = context->variants;
     const psc_session *s = context->session;
     const psc_model_info *info = &s->model->info;
-    double later = later_bytes(context, n_variants, edges, all_logits);
-    if (leaves_room(context, later)) return PSC_OK;
+    const int32_t slots = call->slots < MOST_SLOTS ? call->slots : MOST_SLOTS;
+    double later = later_bytes(context, call->n, call->edges, all_logits);
+    if (serve(context, slots, later)) return PSC_OK;
     close_buffers(context);
-    later = later_bytes(context, n_variants, edges, all_logits);
-    if (count_buffers(context, n_variants, later, all_logits, error) != PSC_OK)
-        return PSC_ERROR_MEMORY;
+    later = later_bytes(context, call->n, call->edges, all_logits);
+    if (count_buffers(context, slots, later, all_logits, error) != PSC_OK) return PSC_ERROR_MEMORY;
     size_t rows = (size_t)v->most_rows;
     v->rows = malloc(rows * sizeof *v->rows);
     v->shown = malloc(rows * sizeof *v->shown);

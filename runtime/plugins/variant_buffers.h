@@ -25,7 +25,7 @@ struct psc_variants {
     int kept_z, kept_mlp; /* hook_z and hook_mlp_out of all layers but the last; -1: none */
     psc_kv_cache *cache;
     psc_variant_held held[MOST_SLOTS]; /* [n_slots] sequences of cache */
-    int32_t n_slots;
+    int32_t n_slots, most_slots; /* there are, and as many as calls can use */
     psc_kv_cache *own; /* one sequence: a batch of variants of few rows; null until needed */
     int32_t sequences[ROWS_TOGETHER], lengths[ROWS_TOGETHER]; /* of their prefixes */
     psc_registry *registry;
@@ -49,11 +49,17 @@ struct psc_variants {
     uint64_t bytes;       /* of all this but the edges, counted as retained */
 };
 
-/* Opens what n variants need, and counts it as retained; a failure beyond the cap. Leaves room for
+/* What a call of host->variants asks for. */
+typedef struct psc_variant_call {
+    int32_t n, slots; /* variants, and how many of them can be sequences of one batch; at least 1 */
+    bool edges;       /* some have edges */
+} psc_variant_call;
+
+/* Opens what the call needs, and counts it as retained; a failure beyond the cap. Leaves room for
  * logits (all_logits: of all rows) and edges, which are opened later: if buffers of an earlier call leave
- * none, they are opened again. */
+ * none, or have fewer slots, they are opened again. */
 psc_status psc_variant_buffers_open(
-    psc_context *context, int32_t n_variants, bool edges, bool all_logits, psc_error *error);
+    psc_context *context, const psc_variant_call *call, bool all_logits, psc_error *error);
 /* Room for the logits of the delivered rows: all rows, or one per variant. */
 psc_status psc_variant_logits_open(psc_context *context, bool all, psc_error *error);
 /* Opens the cache of variants of few rows; false without room. */

@@ -31,6 +31,7 @@ static psc_status run(const psc_metric *metric, int32_t phase) {
 static void set_up(void) {
     const char *path = golden_embedded();
     if (!MEASURES || !path || begin_peak() < 0) cr_skip_test("needs /proc and the embedded model");
+    give_back();
     model = must_model(path);
     for (int32_t i = 0; i < ROWS; i++) tokens[i].id = 300 + i * 7 % 1000;
     open_session();

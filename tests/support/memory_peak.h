@@ -9,6 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #if defined(__SANITIZE_ADDRESS__) || !defined(__linux__)
 #define MEASURES 0
@@ -26,6 +29,13 @@ static inline double status_of(const char *name) {
         if (strncmp(line, name, strlen(name)) == 0) kib = strtod(line + strlen(name), NULL);
     fclose(f);
     return kib * 1024;
+}
+
+/* From here on the allocator gives large blocks back when they are freed. */
+static inline void give_back(void) {
+#ifdef __GLIBC__
+    mallopt(M_MMAP_THRESHOLD, 1 << 17);
+#endif
 }
 
 /* The peak is the present size from here on. Returns that, or -1 where the system does not allow it. */
