@@ -104,6 +104,13 @@ size_t psc_backward_stretch(const psc_backward *b, int32_t *slot, size_t *first)
 /* The rows of the logits' gradient that are shown at a time. */
 int32_t psc_backward_logit_rows(bool edited);
 
+/* --- backward_memory.c --- */
+
+/* Memory for the current run. */
+psc_status psc_backward_reserve(psc_backward *b);
+/* Places rot_q and a of layers that do not keep theirs (backward_edits.c). */
+void psc_backward_place_recomputed(psc_backward *b);
+
 /* --- backward_shown.c --- */
 
 /* Frees what an earlier run's hooks needed of tensors of a whole layer, and this run's do not. */

@@ -34,7 +34,8 @@ static shown count(const psc_backward *backward, const psc_destinations *copies,
     }
     b.layer = -1;
     if (psc_backward_wants(&b, PSC_HOOK_LOGITS))
-        out.whole = (size_t)psc_backward_logit_rows(psc_backward_edits(&b, PSC_HOOK_LOGITS)) * b.ld_v;
+        out.whole =
+            (size_t)psc_backward_logit_rows(psc_backward_edits(&b, PSC_HOOK_LOGITS)) * b.ld_v;
     return out;
 }
 

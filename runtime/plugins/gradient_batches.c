@@ -73,8 +73,8 @@ static bool free_others(psc_context *context) {
  * calls' buffers go, and then the variants recompute. */
 static psc_status choose_room(psc_context *context, int32_t n, int32_t longest, psc_error *error) {
     psc_session *s = context->session;
-    const psc_backward_parts parts = {s->model, &s->rotary, s->kernels, s->team, NULL,
-        context->gradients->registry, NULL, NULL};
+    const psc_backward_parts parts = {
+        s->model, &s->rotary, s->kernels, s->team, NULL, context->gradients->registry, NULL, NULL};
     psc_backward *counted;
     psc_status status = psc_backward_open(&counted, &parts, error);
     if (status != PSC_OK) return status;
@@ -161,8 +161,7 @@ static int add(psc_context *context, psc_variant_batch *batch, const psc_variant
 }
 
 /* Adds variants with changes from *next on, at most `most`. */
-static int make_batch(
-    psc_context *context, psc_variant_batch *batch, int32_t most, int32_t *next) {
+static int make_batch(psc_context *context, psc_variant_batch *batch, int32_t most, int32_t *next) {
     psc_gradients *g = context->gradients;
     *batch = (psc_variant_batch){
         .slots = g->variants, .n_layers = context->session->model->info.n_layers};
@@ -206,9 +205,9 @@ static psc_status count_batch(
     const double need = psc_backward_bytes(b, n, g->parts.n_rows, g->n_keys, recompute);
     const double held = psc_backward_held(b), block = need > held ? need : held;
     const double edits = psc_backward_edit_bytes(b, g->rows, n, recompute);
-    const double bytes = g->around + block + edits + psc_backward_show_bytes(b, NULL, g->rows, n) +
-                         psc_forward_show_bytes(
-                             g->forward, g->rows, n, ROWS_TOGETHER, !recompute || edits > 0.0);
+    const double bytes =
+        g->around + block + edits + psc_backward_show_bytes(b, NULL, g->rows, n) +
+        psc_forward_show_bytes(g->forward, g->rows, n, ROWS_TOGETHER, !recompute || edits > 0.0);
     return psc_gradient_count(context, &g->counted, bytes, n, error);
 }
 

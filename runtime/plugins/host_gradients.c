@@ -52,8 +52,12 @@ bool psc_gradient_forget(psc_context *context) {
     psc_gradients *g = context->gradients;
     if (!g || !g->own) return false;
     const uint64_t before = (uint64_t)psc_backward_held(g->own);
-    psc_error none = {PSC_OK, ""};
-    if (psc_backward_forget(g->own, &none) != PSC_OK) return false;
+    psc_error error = {PSC_OK, ""};
+    if (psc_backward_forget(g->own, &error) != PSC_OK) {
+        psc_backward_close(&g->own);
+        psc_host_pass(context, &error);
+        return false;
+    }
     const uint64_t freed = before - (uint64_t)psc_backward_held(g->own);
     g->bytes -= freed;
     context->session->retained_bytes -= freed;

@@ -325,8 +325,7 @@ static int refuse_early(psc_context **given) {
 static bool shares(psc_context *context, const psc_variant_span *span, bool edges) {
     const psc_variants *v = context->variants;
     return span->n_rows <= FEW_ROWS && psc_variant_own_open(context) &&
-           (!edges ||
-               psc_edge_fits(&v->edges, context->session, v->most_rows, span->n_rows, 1));
+           (!edges || psc_edge_fits(&v->edges, context->session, v->most_rows, span->n_rows, 1));
 }
 
 /* Whether a variant of this span can go through the pass with the batch, which is not empty. */
@@ -339,10 +338,9 @@ static bool joins(psc_context *context, const psc_variant_batch *batch,
     if (edges && batch->shares && rows > psc_edge_rows_together(context->session))
         rows = psc_edge_rows_together(context->session);
     return batch->edges == edges && span->first_layer == batch->first_layer &&
-           batch->n_slots < slots && n <= rows &&
-           batch->shares == shares(context, span, edges) &&
-           (!edges || psc_edge_fits(&v->edges, context->session, v->most_rows, together,
-                          batch->n_slots + 1));
+           batch->n_slots < slots && n <= rows && batch->shares == shares(context, span, edges) &&
+           (!edges || psc_edge_fits(
+                          &v->edges, context->session, v->most_rows, together, batch->n_slots + 1));
 }
 
 /* Takes variants from *next on that can go through the pass together, as many as fit; computes and
@@ -355,7 +353,8 @@ static int next_batch(psc_context *context, int32_t n, const psc_variant *varian
     for (; *next < n; ++*next) {
         psc_variant_span span;
         const psc_variant variant = psc_variant_at(variants, *next);
-        psc_status status = psc_variant_check(context, *next, &variant, &span); /* fn may change it */
+        psc_status status =
+            psc_variant_check(context, *next, &variant, &span); /* fn may change it */
         if (status != PSC_OK) return status;
         const bool edges = variant.edges != NULL;
         if (batch.n_slots > 0 && !joins(context, &batch, &span, edges)) break;

@@ -170,16 +170,15 @@ static psc_status count_buffers(
     psc_variants *v = context->variants;
     const double rows = pass_bytes(context), all = rows + later;
     int32_t n = most;
-    while (all + cache_bytes(context, 1) > room_of(context->session) &&
-           psc_gradient_release(context))
+    while (
+        all + cache_bytes(context, 1) > room_of(context->session) && psc_gradient_release(context))
         continue;
     while (n > 1 && (cache_bytes(context, n) > CACHE_BYTES ||
                         all + cache_bytes(context, n) > room_of(context->session)))
         n--;
     v->n_slots = n;
     v->most_slots = most;
-    return count(
-        context, rows + cache_bytes(context, n), logits_bytes(context, all_logits), error);
+    return count(context, rows + cache_bytes(context, n), logits_bytes(context, all_logits), error);
 }
 
 /* Whether buffers are open that have the slots and leave room for what the call needs, or cannot leave
@@ -248,8 +247,8 @@ bool psc_variant_own_open(psc_context *context) {
     const psc_model_info *info = &context->session->model->info;
     if (v->own) return true;
     return count(context, own_bytes(context), 0.0, NULL) == PSC_OK &&
-           psc_kv_cache_open(&v->own, 1, info->n_layers, info->n_heads, info->d_head,
-               ROWS_TOGETHER, 0, NULL) == PSC_OK;
+           psc_kv_cache_open(&v->own, 1, info->n_layers, info->n_heads, info->d_head, ROWS_TOGETHER,
+               0, NULL) == PSC_OK;
 }
 
 float *psc_variant_picked(psc_context *context, size_t floats) {

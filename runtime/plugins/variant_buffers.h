@@ -25,7 +25,7 @@ struct psc_variants {
     int kept_z, kept_mlp; /* hook_z and hook_mlp_out of all layers but the last; -1: none */
     psc_kv_cache *cache;
     psc_variant_held held[MOST_SLOTS]; /* [n_slots] sequences of cache */
-    int32_t n_slots, most_slots; /* there are, and as many as calls can use */
+    int32_t n_slots, most_slots;       /* there are, and as many as calls can use */
     psc_kv_cache *own; /* one sequence: a batch of variants of few rows; null until needed */
     int32_t sequences[ROWS_TOGETHER], lengths[ROWS_TOGETHER]; /* of their prefixes */
     psc_registry *registry;

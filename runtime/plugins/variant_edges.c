@@ -125,8 +125,7 @@ int32_t psc_edge_rows_together(const psc_session *s) {
 }
 
 /* Bytes of a chunk of n_rows rows of a batch of n_slots variants. */
-static uint64_t chunk_bytes(
-    const psc_session *s, size_t groups, int32_t n_rows, int32_t n_slots) {
+static uint64_t chunk_bytes(const psc_session *s, size_t groups, int32_t n_rows, int32_t n_slots) {
     const psc_edge_shape shape = shape_of(s);
     const uint64_t rows = n_rows < INPUT_ROWS ? (uint64_t)n_rows : INPUT_ROWS;
     return rows * (3 * (uint64_t)shape.n_heads + 1) * stride_of(s) * sizeof(float) +
@@ -143,8 +142,7 @@ static uint64_t mark_bytes(const psc_session *s, int32_t most_rows, int32_t n_sl
            2 * ((uint64_t)shape.n_layers + 1) * sizeof(bool);
 }
 
-uint64_t psc_edge_bytes(
-    const psc_session *s, int32_t most_rows, int32_t n_rows, int32_t n_slots) {
+uint64_t psc_edge_bytes(const psc_session *s, int32_t most_rows, int32_t n_rows, int32_t n_slots) {
     const psc_edge_shape shape = shape_of(s);
     return mark_bytes(s, most_rows, n_slots) + chunk_bytes(s, groups_of(&shape), n_rows, n_slots);
 }
@@ -215,8 +213,8 @@ static psc_status open_memory(psc_edge_buffers *b, psc_session *s, const psc_var
     const psc_status status = grow(b, (void **)&b->memory, &b->memory_bytes,
         chunk_bytes(s, groups, n, batch->n_slots), s, batch->n_rows, error);
     if (status != PSC_OK) return status;
-    const size_t inputs = (size_t)(n < INPUT_ROWS ? n : INPUT_ROWS) *
-                          (3 * (size_t)shape.n_heads + 1) * stride_of(s);
+    const size_t inputs =
+        (size_t)(n < INPUT_ROWS ? n : INPUT_ROWS) * (3 * (size_t)shape.n_heads + 1) * stride_of(s);
     b->inputs = b->memory;
     b->differences = b->inputs + inputs;
     b->sets = (uint8_t *)(b->differences + (size_t)n * groups * PSC_SUBSET_TERMS * stride_of(s));

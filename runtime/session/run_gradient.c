@@ -60,9 +60,9 @@ uint64_t psc_session_gradient_bytes(
     for (int32_t r = 0; rows && r < n_rows; r++) rows[r].index = rows[r].position = r;
     if (rows) rows[n_rows - 1].next = -1;
     if (rows)
-        bytes += psc_backward_edit_bytes(
-                     session->gradient->backward, rows, n_rows, recompute != 0) +
-                 psc_backward_show_bytes(session->gradient->backward, NULL, rows, n_rows);
+        bytes +=
+            psc_backward_edit_bytes(session->gradient->backward, rows, n_rows, recompute != 0) +
+            psc_backward_show_bytes(session->gradient->backward, NULL, rows, n_rows);
     free(rows);
     return (uint64_t)bytes;
 }

@@ -22,7 +22,8 @@ static int32_t prepared[MOST], n_prepared;
 static bool prepares = true, fails;
 static psc_context *running;
 static int n_recomputed; /* events of variants whose pass computes queries again */
-static int n_kept, n_forgotten; /* events of the run itself: before and after it frees what it kept */
+static int n_kept,
+    n_forgotten; /* events of the run itself: before and after it frees what it kept */
 static float vector[4096], other[4096];
 
 /* What fn received: a copy of each event's rows. */

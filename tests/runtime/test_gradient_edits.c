@@ -289,8 +289,7 @@ Test(gradient_edits, refusals) {
     psc_session_close(&session);
     session = must_session(model, NULL, 1, 0);
     const uint64_t unedited = psc_session_gradient_bytes(session, 60, 1, 1);
-    cr_assert_eq(
-        psc_session_edit(session, PSC_HOOK_LN2_SCALE, NULL, shift, NULL, &error), PSC_OK);
+    cr_assert_eq(psc_session_edit(session, PSC_HOOK_LN2_SCALE, NULL, shift, NULL, &error), PSC_OK);
     const uint64_t pre = 60 * (uint64_t)set.info.d_mlp * sizeof(float);
     cr_assert_geq(psc_session_gradient_bytes(session, 60, 1, 1), unedited + pre);
     filter.gradient = PSC_GRADIENT_THROUGH;

@@ -116,8 +116,8 @@ static void add(psc_point point, int32_t first) {
         .head = -1,
         .key = -1,
         .alpha = 0.5f};
-    variants[i] = (psc_variant){
-        .struct_size = sizeof(psc_variant), .n_changes = 1, .changes = &changes[i]};
+    variants[i] =
+        (psc_variant){.struct_size = sizeof(psc_variant), .n_changes = 1, .changes = &changes[i]};
 }
 
 Test(variant_memory, whole_sequences) {
@@ -279,8 +279,7 @@ static int on_gradient(int32_t variant, const psc_event *event, void *payload) {
 
 static int differentiate(psc_context *c) {
     for (int i = 0; i < n_variants; i++)
-        metrics[i] =
-            (psc_metric){.struct_size = sizeof *metrics, .n_terms = 1, .terms = &term};
+        metrics[i] = (psc_metric){.struct_size = sizeof *metrics, .n_terms = 1, .terms = &term};
     return host->gradients(c, n_variants, variants, metrics, 2, points, on_gradient, NULL);
 }
 
