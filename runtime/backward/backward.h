@@ -41,8 +41,8 @@ void psc_backward_close(psc_backward **backward);
 double psc_backward_bytes(
     const psc_backward *backward, int32_t n_rows, int32_t n_logits, int32_t n_keys, bool recompute);
 
-/* Bytes beside those, for these rows: what editors leave of LayerNorms' scales, scores and patterns; of
- * a pass that recomputes, also queries and pre-activations that they change. */
+/* Bytes beside those, for these rows: what editors leave of LayerNorms' scales, scores and
+ * patterns; of a pass that recomputes, also queries and pre-activations that they change. */
 double psc_backward_edit_bytes(
     const psc_backward *backward, const psc_row *rows, int32_t n_rows, bool recompute);
 
@@ -56,15 +56,16 @@ double psc_backward_held(const psc_backward *backward);
 /* Frees them if they are more than `most`. */
 void psc_backward_trim(psc_backward *backward, double most);
 
-/* Before the forward pass, when all its editors are known: memory for it, and destinations for what the
- * pass reads. rows [n_rows] are the whole run's; logit_rows [n_logits] ascend. Both are borrowed until
- * psc_backward_run returns. recompute: q and the MLP's pre-activations are computed again from the
- * residual, with the same bits; only layers where editors change them, or what is before, keep them. */
+/* Before the forward pass, when all its editors are known: memory for it, and destinations for what
+ * the pass reads. rows [n_rows] are the whole run's; logit_rows [n_logits] ascend. Both are
+ * borrowed until psc_backward_run returns. recompute: q and the MLP's pre-activations are computed
+ * again from the residual, with the same bits; only layers where editors change them, or what is
+ * before, keep them. */
 psc_status psc_backward_begin(psc_backward *backward, psc_destinations *kept, const psc_row *rows,
     int32_t n_rows, const int32_t *logit_rows, int32_t n_logits, bool recompute, psc_error *error);
 
-/* After a forward pass without editors: frees the queries and pre-activations that it kept. From here on
- * psc_backward_run computes them again. */
+/* After a forward pass without editors: frees the queries and pre-activations that it kept. From
+ * here on psc_backward_run computes them again. */
 psc_status psc_backward_forget(psc_backward *backward, psc_error *error);
 
 /* After the forward pass: the logits [V] of logit_rows[slot]; psc_backward_run overwrites them. */

@@ -1,10 +1,10 @@
 /* What editors of the forward pass left of values that the backward pass computes again otherwise:
  *
  *   scale [R] of a LayerNorm     scores, pattern [H, R, most_keys] of a layer
- *   rot_q [R, N], a [R, M]       if they are recomputed, and an editor changes them or what is before
+ *   rot_q [R, N], a [R, M]       if recomputed, where an editor changes them or what is before
  *
- * The forward pass copies them to one block, only where an editor of the run selects some of its rows.
- * Rows that the last layer does not compute have scale 1 and the others 0. */
+ * The forward pass copies them to one block, only where an editor of the run selects some of its
+ * rows. Rows that the last layer does not compute have scale 1 and the others 0. */
 #include "backward_inside.h"
 
 #include <string.h>
@@ -19,8 +19,8 @@ typedef struct edit {
 
 enum { EDITS_A_LAYER = 6 };
 
-/* Whether the pass needs the value as editors left it. One that is recomputed comes from the residual,
- * so editors of all that is between count, too. */
+/* Whether the pass needs the value as editors left it. One that is recomputed comes from the
+ * residual, so editors of all that is between count, too. */
 static bool is_edited(const psc_backward *b, const edit *e, const psc_row *rows, int32_t n_rows) {
     static const psc_point before_q[] = {
         PSC_HOOK_LN1_SCALE, PSC_HOOK_LN1_NORMALIZED, PSC_HOOK_Q, PSC_HOOK_ROT_Q};

@@ -1,5 +1,5 @@
-/* The memory of the backward pass: a block of its buffers and of the residuals that the forward pass
- * keeps, and apart, since it can be freed before the rest:
+/* The memory of the backward pass: a block of its buffers and of the residuals that the forward
+ * pass keeps, and apart, since it can be freed before the rest:
  *
  *   inside   rot_q [R, N] and hook_pre [R, M] of all layers, or of the one that is recomputed
  *
@@ -82,9 +82,8 @@ psc_status psc_backward_open(
 void psc_backward_close(psc_backward **backward) {
     psc_backward *b = *backward;
     if (!b) return;
-    float *blocks[] = {
-        b->memory, b->inside.data, b->result.data, b->scores.data, b->edited.data, b->whole.data,
-        b->edits.data};
+    float *blocks[] = {b->memory, b->inside.data, b->result.data, b->scores.data, b->edited.data,
+        b->whole.data, b->edits.data};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) psc_aligned_free(blocks[i]);
     free(b->kept_layers);
     free(b->values);
@@ -154,8 +153,7 @@ psc_status psc_backward_forget(psc_backward *b, psc_error *error) {
     psc_forward_drop(&b->inside, 0);
     if (!psc_forward_grow(&b->inside, inside_floats(b, (size_t)b->n_rows), error))
         return PSC_ERROR_MEMORY;
-    for (size_t l = 0; l < b->n_layers; l++)
-        b->kept_layers[l].rot_q = b->kept_layers[l].a = NULL;
+    for (size_t l = 0; l < b->n_layers; l++) b->kept_layers[l].rot_q = b->kept_layers[l].a = NULL;
     psc_backward_place_recomputed(b);
     return PSC_OK;
 }

@@ -16,12 +16,14 @@ typedef struct psc_forward psc_forward;
 
 /* Bytes of buffers per row of a chunk. */
 size_t psc_forward_row_bytes(const psc_config *config);
-/* Bytes of the buffers of a pass of chunks of up to chunk rows, whose cache has `capacity` positions. */
+/* Bytes of the buffers of a pass of chunks of up to chunk rows, whose cache has `capacity`
+ * positions. */
 double psc_forward_bytes(
     const psc_config *config, int32_t chunk, int32_t capacity, const psc_team *team);
-/* Bytes beside those, for tensors that the pass completes only because a subscription selects them in
- * these rows: the MLP's pre-activations (or because a destination does: pre), the heads' writes, scores
- * and patterns. At most `most` rows are one chunk. What earlier passes needed stays allocated. */
+/* Bytes beside those, for tensors that the pass completes only because a subscription selects them
+ * in these rows: the MLP's pre-activations (or because a destination does: pre), the heads' writes,
+ * scores and patterns. At most `most` rows are one chunk. What earlier passes needed stays
+ * allocated. */
 double psc_forward_show_bytes(
     const psc_forward *forward, const psc_row *rows, int32_t n_rows, int32_t most, bool pre);
 /* Allocates buffers for chunks of up to chunk rows. rotary has a row for each position to come. */
@@ -67,10 +69,10 @@ typedef struct psc_prefix {
 } psc_prefix;
 
 /* A pass in which some receivers read senders of another run (psc_edges.h); no subscriber selects a
- * LayerNorm's points. Its rows may go through in several chunks, each with other_row and own_row of its
- * own. Differences are stored of the embedding and of those layers that a sum names, in whole groups of
- * PSC_SUBSET_TERMS senders: a sum's groups are the same as of all senders. Buffers and marks belong to
- * the caller. */
+ * LayerNorm's points. Its rows may go through in several chunks, each with other_row and own_row of
+ * its own. Differences are stored of the embedding and of those layers that a sum names, in whole
+ * groups of PSC_SUBSET_TERMS senders: a sum's groups are the same as of all senders. Buffers and
+ * marks belong to the caller. */
 typedef struct psc_edge_pass {
     psc_edge_shape shape;
     const psc_edges *const *edges; /* [sequences of the pass] */

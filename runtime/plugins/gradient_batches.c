@@ -4,8 +4,9 @@
  *
  *   rows of slot 0 | rows of slot 1 | ...      at most ROWS_TOGETHER, unless one alone has more
  *
- * The forward pass takes ROWS_TOGETHER of them at a time. Where retained_cap is too small to keep queries
- * and pre-activations, the backward pass computes them again. A row's bits do not depend on its neighbors (docs/numerics.md), so neither do a variant's. */
+ * The forward pass takes ROWS_TOGETHER of them at a time. Where retained_cap is too small to keep
+ * queries and pre-activations, the backward pass computes them again. A row's bits do not depend on
+ * its neighbors (docs/numerics.md), so neither do a variant's. */
 #include "gradients.h"
 
 #include <stdlib.h>
@@ -69,8 +70,8 @@ static bool free_others(psc_context *context) {
     return psc_variant_release(context) || psc_gradient_forget(context);
 }
 
-/* As many sequences of `longest` rows as the cap leaves room for, at most n. Where one does not fit, other
- * calls' buffers go, and then the variants recompute. */
+/* As many sequences of `longest` rows as the cap leaves room for, at most n. Where one does not
+ * fit, other calls' buffers go, and then the variants recompute. */
 static psc_status choose_room(psc_context *context, int32_t n, int32_t longest, psc_error *error) {
     psc_session *s = context->session;
     const psc_backward_parts parts = {

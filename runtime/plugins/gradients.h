@@ -91,7 +91,8 @@ void psc_gradient_batches_free(psc_gradients *gradients);
  * cap. */
 psc_status psc_gradient_count(
     psc_context *context, uint64_t *counted, double bytes, int32_t n_rows, psc_error *error);
-/* In run_end: frees what the run's own pass keeps and can compute again; false if there is nothing. */
+/* In run_end: frees what the run's own pass keeps and can compute again; false if there is
+ * nothing. */
 bool psc_gradient_forget(psc_context *context);
 /* The same, and first the buffers of variants' gradients, outside a call of host->gradients. */
 bool psc_gradient_release(psc_context *context);

@@ -124,7 +124,8 @@ static int deliver(psc_context *context, const psc_variant_batch *batch, bool al
     return 0;
 }
 
-/* Rows [n] of a batch through the pass, in chunks of at most `most`: pass is that of all of them. */
+/* Rows [n] of a batch through the pass, in chunks of at most `most`: pass is that of all of
+ * them. */
 static psc_status run_rows(psc_context *context, const psc_pass *pass, const psc_row *rows,
     int32_t n, int32_t most, psc_error *error) {
     const psc_model_info *info = &context->session->model->info;

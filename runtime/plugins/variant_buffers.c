@@ -148,8 +148,8 @@ static double own_bytes(const psc_context *context) {
     return psc_kv_cache_bytes(1, info->n_layers, info->n_heads, info->d_head, ROWS_TOGETHER);
 }
 
-/* Bytes that later calls count: the logits, the cache of variants of few rows, and edges of all senders,
- * which need less where the cap does not leave them. */
+/* Bytes that later calls count: the logits, the cache of variants of few rows, and edges of all
+ * senders, which need less where the cap does not leave them. */
 static double later_bytes(const psc_context *context, int32_t n_variants, bool edges, bool all) {
     const psc_session *s = context->session;
     const psc_variants *v = context->variants;
@@ -163,8 +163,8 @@ static double later_bytes(const psc_context *context, int32_t n_variants, bool e
     return bytes + (of_edges > (double)v->edges.bytes ? of_edges - (double)v->edges.bytes : 0.0);
 }
 
-/* Chooses the slots of the cache, at most `most`, so that what later calls open fits, too, if a slot
- * remains. Counts all buffers. */
+/* Chooses the slots of the cache, at most `most`, so that what later calls open fits, too, if a
+ * slot remains. Counts all buffers. */
 static psc_status count_buffers(
     psc_context *context, int32_t most, double later, bool all_logits, psc_error *error) {
     psc_variants *v = context->variants;
@@ -181,8 +181,8 @@ static psc_status count_buffers(
     return count(context, rows + cache_bytes(context, n), logits_bytes(context, all_logits), error);
 }
 
-/* Whether buffers are open that have the slots and leave room for what the call needs, or cannot leave
- * more. */
+/* Whether buffers are open that have the slots and leave room for what the call needs, or cannot
+ * leave more. */
 static bool serve(psc_context *context, int32_t slots, double later) {
     const psc_variants *v = context->variants;
     if (!v->forward || slots > v->most_slots) return false;

@@ -56,8 +56,8 @@ typedef struct psc_variant_call {
 } psc_variant_call;
 
 /* Opens what the call needs, and counts it as retained; a failure beyond the cap. Leaves room for
- * logits (all_logits: of all rows) and edges, which are opened later: if buffers of an earlier call leave
- * none, or have fewer slots, they are opened again. */
+ * logits (all_logits: of all rows) and edges, which are opened later: if buffers of an earlier call
+ * leave none, or have fewer slots, they are opened again. */
 psc_status psc_variant_buffers_open(
     psc_context *context, const psc_variant_call *call, bool all_logits, psc_error *error);
 /* Room for the logits of the delivered rows: all rows, or one per variant. */
@@ -66,8 +66,8 @@ psc_status psc_variant_logits_open(psc_context *context, bool all, psc_error *er
 bool psc_variant_own_open(psc_context *context);
 /* v->picked, of at least `floats`; null after setting the run's error. */
 float *psc_variant_picked(psc_context *context, size_t floats);
-/* Counts what the batch's editors make its pass complete; *most rows are a chunk of it, fewer where the
- * cap leaves less. */
+/* Counts what the batch's editors make its pass complete; *most rows are a chunk of it, fewer where
+ * the cap leaves less. */
 psc_status psc_variant_shown_open(
     psc_context *context, const psc_variant_batch *batch, int32_t *most, psc_error *error);
 /* psc_edge_buffers_fill, which may free what the run's gradient can compute again. */

@@ -4,10 +4,10 @@
  *   + sets [variants, receivers, ld_sets];  ld = N and a cache line
  *
  * Sums of many receivers read a few columns of each sender; with strides of 4 KiB these would share
- * few sets of the caches. Stored are the groups of four senders that hold the embedding or a layer that a
- * sum names: the sums are of the same groups (docs/numerics.md). A chunk has as many rows as
- * DIFFERENCE_BYTES and retained_cap leave room for. A variant begins at the first layer with a patched receiver if the run's
- * own writes are given, else at layer 0. */
+ * few sets of the caches. Stored are the groups of four senders that hold the embedding or a layer
+ * that a sum names: the sums are of the same groups (docs/numerics.md). A chunk has as many rows as
+ * DIFFERENCE_BYTES and retained_cap leave room for. A variant begins at the first layer with a
+ * patched receiver if the run's own writes are given, else at layer 0. */
 #include "variants.h"
 
 #include <string.h>
@@ -133,8 +133,8 @@ static uint64_t chunk_bytes(const psc_session *s, size_t groups, int32_t n_rows,
            (uint64_t)n_slots * receivers_of(&shape) * set_bytes(groups);
 }
 
-/* Bytes of the marks: [slots] edges, [most_rows] other_row, own_row, [groups + 2] groups, [L + 1] apart,
- * [1 + L] listed, [slots, receivers] reads. */
+/* Bytes of the marks: [slots] edges, [most_rows] other_row, own_row, [groups + 2] groups, [L + 1]
+ * apart, [1 + L] listed, [slots, receivers] reads. */
 static uint64_t mark_bytes(const psc_session *s, int32_t most_rows, int32_t n_slots) {
     const psc_edge_shape shape = shape_of(s);
     return (uint64_t)n_slots * (sizeof(const psc_edges *) + receivers_of(&shape)) +
@@ -200,7 +200,8 @@ static psc_status open_marks(psc_edge_buffers *b, psc_session *s, const psc_vari
     return PSC_OK;
 }
 
-/* Lowers *most to the rows of a chunk that fit. Variants that share the run's keys go through in one. */
+/* Lowers *most to the rows of a chunk that fit. Variants that share the run's keys go through in
+ * one. */
 static psc_status open_memory(psc_edge_buffers *b, psc_session *s, const psc_variant_batch *batch,
     int32_t *most, psc_error *error) {
     const psc_edge_shape shape = shape_of(s);
@@ -224,8 +225,8 @@ static psc_status open_memory(psc_edge_buffers *b, psc_session *s, const psc_var
 
 /* --- what is patched ------------------------------------------------------------------------- */
 
-/* What a receiver reads of n senders, of which `patched` are: its sum names the patched ones if these
- * are at most half, else the others. */
+/* What a receiver reads of n senders, of which `patched` are: its sum names the patched ones if
+ * these are at most half, else the others. */
 static uint8_t reads_of(const uint8_t *patched, int32_t n) {
     int32_t count = 0;
     for (int32_t u = 0; u < n; u++) count += patched[u] != 0;

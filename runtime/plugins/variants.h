@@ -80,15 +80,15 @@ const char *psc_variant_edges_check(
     const psc_session *s, const psc_variant *variant, psc_variant_span *out);
 /* Rows of a chunk of variants with edges of all senders, if memory is there. */
 int32_t psc_edge_rows_together(const psc_session *s);
-/* Bytes of a chunk of n_rows rows of n_slots variants with edges of all senders; most_rows: of their
- * batch. Fewer senders need less. */
+/* Bytes of a chunk of n_rows rows of n_slots variants with edges of all senders; most_rows: of
+ * their batch. Fewer senders need less. */
 uint64_t psc_edge_bytes(const psc_session *s, int32_t most_rows, int32_t n_rows, int32_t n_slots);
 /* Whether the cap leaves room for them, beside what is retained but for b. */
 bool psc_edge_fits(const psc_edge_buffers *b, const psc_session *s, int32_t most_rows,
     int32_t n_rows, int32_t n_slots);
-/* A pass over the batch, in chunks of at most *most rows, which is lowered where the cap leaves less. A
- * batch has at most most_rows, the same in every call. What it allocates counts as retained, and b->bytes of it: the caller subtracts these after
- * psc_edge_buffers_free. */
+/* A pass over the batch, in chunks of at most *most rows, which is lowered where the cap leaves
+ * less. A batch has at most most_rows, the same in every call. What it allocates counts as
+ * retained, and b->bytes of it: the caller subtracts these after psc_edge_buffers_free. */
 psc_status psc_edge_buffers_fill(psc_edge_buffers *b, psc_session *s,
     const psc_variant_batch *batch, int32_t most_rows, psc_edge_pass *out, int32_t *most,
     psc_error *error);

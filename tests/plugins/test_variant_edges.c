@@ -345,8 +345,8 @@ static psc_status run_capped(uint64_t cap) {
     return run_ten();
 }
 
-/* With the least cap rows go through one by one, and a batch has fewer variants: the same bits. Some begin
- * at a later layer. */
+/* With the least cap rows go through one by one, and a batch has fewer variants: the same bits.
+ * Some begin at a later layer. */
 static void check_least(const char *name) {
     uint64_t least = 0, most = 4 << 20;
     load(name, 4, 2);

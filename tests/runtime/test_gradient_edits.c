@@ -264,8 +264,8 @@ Test(gradient_edits, recomputed_sequential) {
     check_recomputed("rope_linear");
 }
 
-/* Scores, patterns and, of a pass that recomputes, pre-activations that editors leave count against the
- * cap. */
+/* Scores, patterns and, of a pass that recomputes, pre-activations that editors leave count against
+ * the cap. */
 Test(gradient_edits, refusals) {
     psc_model *model = must_model(golden_path("parallel_f32", NULL));
     psc_session *session = must_session(model, NULL, 1, 0);

@@ -143,8 +143,8 @@ static psc_status run_edges(uint64_t cap) {
     return status == PSC_OK ? run(NULL, PSC_PHASE_CHANGED) : status;
 }
 
-/* The caches of many variants and the gradient leave room for the edges of a pass, which take what there
- * is; a cap without room for one variant refuses. */
+/* The caches of many variants and the gradient leave room for the edges of a pass, which take what
+ * there is; a cap without room for one variant refuses. */
 Test(gradient_memory, patched_edges_are_capped) {
     set_up();
     cr_assert_eq(run_edges((uint64_t)72 << 20), PSC_OK, "%s", error.message);

@@ -38,7 +38,8 @@ static inline void give_back(void) {
 #endif
 }
 
-/* The peak is the present size from here on. Returns that, or -1 where the system does not allow it. */
+/* The peak is the present size from here on. Returns that, or -1 where the system does not allow
+ * it. */
 static inline double begin_peak(void) {
     FILE *f = fopen("/proc/self/clear_refs", "w");
     if (!f) return -1;
