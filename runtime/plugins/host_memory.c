@@ -1,7 +1,7 @@
 /* Memory that the host hands to a plugin. What a run takes, with the arrays of its results, counts
  * as retained: run_alloc's and the arrays until the run's end, life_alloc's until close. What open
  * and the report of a corpus take depends on the model and the options alone, and is not counted. */
-#include "host.h"
+#include "gradients.h"
 
 double psc_host_room(const psc_context *context) {
     const psc_session *s = context->session;
@@ -13,8 +13,18 @@ static bool counts(const psc_context *context) {
     return context->session->run_options != NULL;
 }
 
+/* After the run's pass, frees buffers of variants and gradients that later calls open again; false if
+ * there are none. */
+static bool release(psc_context *context) {
+    const bool after = context->turn.where & (PSC_IN_RUN_END | PSC_IN_REPORT);
+    return after && !context->turn.in_variants &&
+           (psc_variant_release(context) || psc_gradient_release(context));
+}
+
 bool psc_host_has_room(psc_context *context, const char *what, double bytes) {
-    if (!counts(context) || bytes <= psc_host_room(context)) return true;
+    if (!counts(context)) return true;
+    while (bytes > psc_host_room(context) && release(context)) continue;
+    if (bytes <= psc_host_room(context)) return true;
     psc_host_fail(context, PSC_ERROR_MEMORY,
         "%s needs %.0f bytes for %d rows; the cap (retained_cap, --retain) leaves %.0f; run fewer "
         "tokens or raise it",
@@ -47,8 +57,8 @@ void psc_host_drop_life(psc_context *context) {
     drop(context, &context->life_arena, &context->life_bytes);
 }
 
-static void *take(psc_context *context, psc_arena *arena, uint64_t *count, const char *call,
-    uint64_t bytes) {
+static void *take(
+    psc_context *context, psc_arena *arena, uint64_t *count, const char *call, uint64_t bytes) {
     if (!psc_host_has_room(context, call, (double)bytes)) return NULL;
     void *memory = psc_arena_alloc(arena, bytes);
     if (memory)

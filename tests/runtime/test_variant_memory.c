@@ -272,6 +272,25 @@ static const psc_metric_term term = {
 static psc_metric metrics[MOST];
 static const int32_t points[] = {PSC_HOOK_RESID_PRE, PSC_HOOK_RESID_PRE + PSC_POINT_VALUES};
 
+/* Memory of the plugin that fits only without the buffers of the calls before. */
+static int allocate(psc_context *c) {
+    const uint64_t left = session->options.retained_cap - session->retained_bytes;
+    cr_assert(c->variants->forward);
+    void *memory = host->run_alloc(c, left + (4 << 20));
+    cr_assert(memory, "%s", error.message);
+    memset(memory, 1, (size_t)left + (4 << 20));
+    cr_assert(!c->variants->forward);
+    return 0;
+}
+
+Test(variant_memory, memory_after_variants) {
+    set_up();
+    for (int i = 0; i < 2; i++) add(PSC_HOOK_RESID_PRE, 0);
+    calls[n_calls++] = compute_one;
+    calls[n_calls++] = allocate;
+    check((uint64_t)36 << 20, 0.7);
+}
+
 static int on_gradient(int32_t variant, const psc_event *event, void *payload) {
     (void)variant;
     (void)payload;
