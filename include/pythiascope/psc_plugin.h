@@ -558,8 +558,10 @@ typedef struct psc_host {
      * backward pass. Its rows are all rows of the run, and its metric reads prepared rows. One with
      * changes is a run with such editors, to the bit, of its whole sequence; some of them share a
      * pass. variants null: all are the run itself. Terms of metrics [n] name tokens, and rows of
-     * the run; `recompute` is not read. fn gets the last layer first, and variants in any order;
-     * values (PSC_POINT_VALUES) come before, the first layer first. Fails in an edited run. */
+     * the run; `recompute` is not read: a variant's pass and the run's compute again what
+     * retained_cap leaves no room for, with the same bits. fn gets the last layer first, and variants
+     * in any order; values (PSC_POINT_VALUES) come before, some rows at a time, each time the first
+     * layer first. Fails in an edited run. */
     int (*gradients)(psc_context *, int32_t n, const psc_variant *variants,
         const psc_metric *metrics, int32_t n_points, const int32_t *points, psc_gradient_fn fn,
         void *payload);
