@@ -1,5 +1,5 @@
 /* Shared by the files of the backward pass: its buffers, the kept tensors, products.
- * Private to backward*.c.
+ * Private to backward*.c and tests/.
  * Threads: the session's thread; the team runs parts of rows.
  * Ownership: psc_backward owns the buffers. */
 #ifndef BACKWARD_INSIDE_H

@@ -28,18 +28,6 @@ void psc_gradient_batches_free(psc_gradients *g) {
 
 /* --- buffers --------------------------------------------------------------------------------- */
 
-/* The rows of the longest sequence of the run. */
-static int32_t longest_sequence(const psc_session *s, int32_t *n_keys) {
-    int32_t longest = 1, length = 0;
-    *n_keys = 0;
-    for (int32_t r = 0; r < s->n_rows; r++) {
-        length = r > 0 && s->rows[r].sequence == s->rows[r - 1].sequence ? length + 1 : 1;
-        if (length > longest) longest = length;
-        if (s->rows[r].position >= *n_keys) *n_keys = s->rows[r].position + 1;
-    }
-    return longest;
-}
-
 static int32_t chunk_of(int32_t n_rows) {
     return n_rows < ROWS_TOGETHER ? n_rows : ROWS_TOGETHER;
 }
@@ -113,7 +101,7 @@ static psc_status open_passes(psc_context *context, psc_error *error) {
 static psc_status open_buffers(psc_context *context, psc_error *error) {
     psc_gradients *g = context->gradients;
     if (g->rows) return PSC_OK;
-    const int32_t longest = longest_sequence(context->session, &g->n_keys);
+    const int32_t longest = psc_longest_sequence(context->session, &g->n_keys);
     int32_t n = ROWS_TOGETHER / longest;
     n = n < 1 ? 1 : n > PSC_GRADIENT_SLOTS ? PSC_GRADIENT_SLOTS : n;
     psc_status status = choose_room(context, n, longest, error);

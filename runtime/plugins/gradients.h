@@ -1,6 +1,6 @@
 /* Gradients for a plugin: of its run, and of variants of it.
- * Private to host_gradients.c, gradient_metrics.c, gradient_batches.c, variant_buffers.c and
- * host_memory.c.
+ * Private to host_gradients.c, gradient_metrics.c, gradient_batches.c, variant_buffers.c,
+ * host_memory.c and tests/.
  * Threads: the session's thread, inside the team's region.
  * Ownership: a psc_gradients owns its passes and buffers; requests borrow the plugin's arrays. */
 #ifndef GRADIENTS_H

@@ -70,7 +70,7 @@ static int retain_inside(psc_context *context) {
     return v->kept_mlp < 0 ? PSC_ERROR_MEMORY : 0;
 }
 
-static int32_t longest_sequence(const psc_session *s, int32_t *n_positions) {
+int32_t psc_longest_sequence(const psc_session *s, int32_t *n_positions) {
     int32_t longest = 0, length = 0;
     *n_positions = 0;
     for (int32_t r = 0; r < s->n_rows; r++) {
@@ -87,7 +87,7 @@ int psc_host_prepare_variants(psc_context *context) {
     psc_variants *v = calloc(1, sizeof *v);
     if (!v) return psc_host_fail(context, PSC_ERROR_MEMORY, "not enough memory for variants");
     context->variants = v;
-    const int32_t longest = longest_sequence(context->session, &v->n_positions);
+    const int32_t longest = psc_longest_sequence(context->session, &v->n_positions);
     v->most_rows = longest > ROWS_TOGETHER ? longest : ROWS_TOGETHER;
     v->retained = psc_host_retain(context, PSC_HOOK_RESID_PRE, NULL);
     return v->retained < 0 ? PSC_ERROR_MEMORY : retain_inside(context);

@@ -1,5 +1,5 @@
 /* The buffers of a run's variants.
- * Private to host_variants.c and variant_buffers.c.
+ * Private to host_variants.c, variant_buffers.c and tests/.
  * Threads: the session's thread.
  * Ownership: psc_host_drop_variants frees all of it. */
 #ifndef VARIANT_BUFFERS_H

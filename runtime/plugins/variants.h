@@ -98,6 +98,8 @@ void psc_edge_buffers_free(psc_edge_buffers *b);
 /* Bytes of the buffers of variants without edges that go through the pass one by one; 0 if none are
  * prepared, or if the buffers are there. */
 double psc_variant_least_bytes(const psc_context *context);
+/* The rows of the longest sequence of the run; *n_positions: the last position of the run and 1. */
+int32_t psc_longest_sequence(const psc_session *s, int32_t *n_positions);
 /* Frees the buffers, which the next call of host->variants opens again; false if there are none. */
 bool psc_variant_release(psc_context *context);
 
