@@ -63,8 +63,6 @@ static const psc_option_description circuit_options[] = {
         PSC_OPTION_COUNT, offsetof(circuit_state, steps), 1, 10000, NULL},
     {"check", "200", "largest circuits whose edges' attributions are compared with exact effects",
         PSC_OPTION_COUNT, offsetof(circuit_state, check), 0, 100000000, NULL},
-    {"memory", "4096", "most MiB that the plugin takes for writes, gradients, sets",
-        PSC_OPTION_COUNT, offsetof(circuit_state, memory), 1, 1 << 30, NULL},
     {"top", "10", "edges listed", PSC_OPTION_COUNT, offsetof(circuit_state, top), 1, 1000, NULL},
     {0},
 };
@@ -186,15 +184,14 @@ static int scores_only(const circuit_state *s) {
     return s->scores >= SCORES_EAP && s->edges == 0 && s->threshold == 0.0 && !*s->path;
 }
 
-static int check_memory(circuit_state *s) {
+/* Refuses what retained_cap leaves no room for: the writes of both runs, attributions, sets of
+ * edges. */
+static int foretell(const circuit_state *s) {
+    const uint64_t held = s->own.memory.bytes + s->source.memory.bytes + s->eap.bytes;
     const uint64_t bytes = (s->through ? 3 : 2) * circuit_writes_bytes(s, s->n_rows) +
                            (s->scores >= SCORES_EAP ? circuit_eap_bytes(s) : 0) +
                            (scores_only(s) && !s->what ? 0 : circuit_run_bytes(s));
-    const uint64_t mib = (bytes + (1 << 20) - 1) >> 20;
-    if (mib <= (uint64_t)s->memory) return 0;
-    return s->host->fail(s->context,
-        "%d tokens need %llu MiB, more than memory=%d; shorten the prompt or raise memory=",
-        (int)s->n_rows, (unsigned long long)mib, (int)s->memory);
+    return s->host->foretell(s->context, bytes > held ? bytes - held : 0);
 }
 
 static int begin_source(circuit_state *s) {
@@ -204,14 +201,14 @@ static int begin_source(circuit_state *s) {
     if (s->what) {
         if (number == 0 || number == PSC_SOURCE_SET) s->summed_rows = 0;
         s->unfinished = 1;
-        return choose_rows(s) || check_memory(s) || circuit_observe(s, &s->source);
+        return choose_rows(s) || foretell(s) || circuit_observe(s, &s->source);
     }
     if (number != 0) return 0; /* other plugins may use more */
     s->source_rows = 0;
     if (!s->source_logits)
         s->source_logits = s->host->life_alloc(
             s->context, 2 * (uint64_t)s->model->d_vocab * sizeof *s->source_logits);
-    if (!s->source_logits || choose_rows(s) || check_memory(s) || circuit_observe(s, &s->source))
+    if (!s->source_logits || choose_rows(s) || foretell(s) || circuit_observe(s, &s->source))
         return -1;
     return s->host->observe(s->context, PSC_HOOK_LOGITS, &s->rows.filter, on_source_logits, s);
 }
@@ -282,7 +279,7 @@ static int begin_run(circuit_state *s) {
     s->lost = s->exact = NULL;
     s->ranked = (circuit_list){0};
     s->n_kept = 0;
-    if (choose_rows(s) || check_memory(s) || align(s)) return -1;
+    if (choose_rows(s) || foretell(s) || align(s)) return -1;
     s->base = host->run_alloc(s->context, (uint64_t)s->rows.n * bytes);
     s->p = host->run_alloc(s->context, bytes);
     if (!s->base || !s->p || psc_targets_begin(s->context, host, &s->rows, &s->targets) ||
@@ -291,8 +288,10 @@ static int begin_run(circuit_state *s) {
     if (host->observe(s->context, PSC_HOOK_LOGITS, &s->rows.filter, on_base_logits, s) ||
         (!(scores_only(s) && !s->what) && host->prepare_variants(s->context)))
         return -1;
-    if (s->scores < SCORES_EAP) return 0;
-    return host->prepare_gradients(s->context, s->rows.n, s->rows.index); /* leaves variants room */
+    if (s->scores >= SCORES_EAP && /* leaves attributions and variants room */
+        (circuit_take_eap(s) || host->prepare_gradients(s->context, s->rows.n, s->rows.index)))
+        return -1;
+    return foretell(s);
 }
 
 static void all_edges(const void *payload, int64_t index, uint8_t *patched) {

@@ -55,8 +55,7 @@ typedef struct circuit_state {
     const psc_reductions *reductions;
     int64_t n_edges;
     int32_t n_senders, n_receivers; /* with the logits */
-    int32_t metric, what, scores, order, through, edges, minimal, check, steps, memory, top, random,
-        seed;
+    int32_t metric, what, scores, order, through, edges, minimal, check, steps, top, random, seed;
     double threshold;
     const char *file, *against, *path, *scored, *tensor, *means;
     const float *given; /* [receivers, senders] of scored= */
@@ -182,6 +181,8 @@ int circuit_check(circuit_state *s);
 /* --- circuit_eap.c --- */
 /* Bytes that attributions take. */
 uint64_t circuit_eap_bytes(const circuit_state *s);
+/* Takes them before the run, so that the host counts them. */
+int circuit_take_eap(circuit_state *s);
 /* Adds the edges' attributions to score, which is zeroed. */
 int circuit_attribute(circuit_state *s);
 

@@ -177,11 +177,14 @@ uint64_t circuit_eap_bytes(const circuit_state *s) {
     return (uint64_t)place(&none, s, NULL) * sizeof(float);
 }
 
+int circuit_take_eap(circuit_state *s) {
+    return psc_kept_alloc(&s->eap, s->context, s->host, circuit_eap_bytes(s)) ? 0 : -1;
+}
+
 static int make_room(eap *e) {
     circuit_state *s = e->s;
-    float *memory = psc_kept_alloc(&s->eap, s->context, s->host, circuit_eap_bytes(s));
-    if (!memory) return -1;
-    place(e, s, memory);
+    if (circuit_take_eap(s)) return -1;
+    place(e, s, s->eap.at);
     for (int32_t k = 0; k < e->runs_together; k++)
         for (int32_t l = 0; l <= s->shape.n_layers; l++) {
             e->runs[k].own_pre[l] = e->runs[k].pre + l * e->all;

@@ -81,5 +81,5 @@ void *psc_host_life_alloc(psc_context *context, uint64_t bytes) {
 
 int psc_host_foretell(psc_context *context, uint64_t bytes) {
     if (!psc_host_may(&context, "foretell", PSC_IN_RUN)) return PSC_ERROR_STATE;
-    return psc_host_has_room(context, "its next step", (double)bytes) ? 0 : PSC_ERROR_MEMORY;
+    return psc_host_has_room(context, "its work", (double)bytes) ? 0 : PSC_ERROR_MEMORY;
 }

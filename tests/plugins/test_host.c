@@ -209,7 +209,7 @@ Test(host, what_a_run_takes_counts_against_the_cap) {
         "leaves 6000");
     REFUSED(taking(10001, 0, 0, 0), PSC_ERROR_MEMORY, "plugin bridge", "run_alloc", "10001",
         "10 rows", "leaves 10000");
-    REFUSED(taking(4000, 0, 6001, 0), PSC_ERROR_MEMORY, "plugin bridge", "its next step", "6001");
+    REFUSED(taking(4000, 0, 6001, 0), PSC_ERROR_MEMORY, "plugin bridge", "its work", "6001");
     for (int i = 0; i < 2; i++) /* memory of the instance stays */
         cr_assert_eq(taking(0, 4000, 0, 0), PSC_OK, "%s", error.message);
     REFUSED(taking(0, 4000, 0, 0), PSC_ERROR_MEMORY, "plugin bridge", "life_alloc", "leaves 2000");

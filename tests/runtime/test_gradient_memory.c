@@ -175,23 +175,25 @@ Test(gradient_memory, leaves_room_for_variants) {
     tear_down();
 }
 
-/* The MiB that circuit names when it refuses, and the gradient, are its peak. */
+/* The bytes that circuit names when it refuses, and the gradient, are its peak. */
 Test(gradient_memory, circuit) {
     set_up();
+    psc_session_options options = PSC_SESSION_OPTIONS_INIT;
+    options.capacity = ROWS;
+    options.retained_cap = 1 << 20;
     psc_session_close(&session);
-    open_session();
-    cr_assert_eq(psc_session_plugin(session, "circuit", "edges=0,memory=1", &error), PSC_OK, "%s",
-        error.message);
-    cr_assert_eq(run(NULL, PSC_PHASE_SOURCE), PSC_ERROR_PLUGIN);
-    const char *need = strstr(error.message, "need ");
-    cr_assert(need, "%s", error.message);
-    const double mib = strtod(need + 5, NULL);
+    cr_assert_eq(psc_session_open(&session, model, &options, &error), PSC_OK);
+    cr_assert_eq(
+        psc_session_plugin(session, "circuit", "edges=0", &error), PSC_OK, "%s", error.message);
+    cr_assert_eq(run(NULL, PSC_PHASE_SOURCE), PSC_ERROR_MEMORY);
+    const char *needs = strstr(error.message, "needs ");
+    cr_assert(needs, "%s", error.message);
+    const double bytes = strtod(needs + 6, NULL);
     psc_session_close(&session);
     open_session();
     cr_assert_eq(psc_session_plugin(session, "circuit", "edges=0", &error), PSC_OK);
     cr_assert_eq(psc_session_target(session, "#5", &error), PSC_OK);
-    const double foretold =
-        mib * (1 << 20) + (double)psc_session_gradient_bytes(session, ROWS, 1, 0);
+    const double foretold = bytes + (double)psc_session_gradient_bytes(session, ROWS, 1, 0);
     cr_assert_eq(run(NULL, PSC_PHASE_BASE), PSC_OK, "%s", error.message);
     const double before = begin_peak();
     cr_assert_eq(run(NULL, PSC_PHASE_SOURCE), PSC_OK, "%s", error.message);

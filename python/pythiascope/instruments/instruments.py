@@ -569,7 +569,6 @@ class Instruments(Labelled):
         seed: int = 1,
         steps: int = 5,
         check: int = 200,
-        memory: int = 4096,
         top: int = 10,
         target: Targets | None = None,
         contrast: Contrasts | None = None,
@@ -628,8 +627,6 @@ class Instruments(Labelled):
                 one's, the last. Takes a whole number, 1 to 10000. Default: 5.
             check: largest circuits whose edges' attributions are compared with exact effects.
                 Takes a whole number, 0 to 100000000. Default: 200.
-            memory: most MiB that the plugin takes for writes, gradients, sets. Takes a whole
-                number, 1 to 1073741824. Default: 4096.
             top: edges listed. Takes a whole number, 1 to 1000. Default: 10.
             target: what to explain: a text of one token, an id, "next", "top:K", or a list of
                 those; None: the top prediction.
@@ -663,7 +660,6 @@ class Instruments(Labelled):
             "seed": seed,
             "steps": steps,
             "check": check,
-            "memory": memory,
             "top": top,
         }
         return self._method(
