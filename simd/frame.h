@@ -20,6 +20,7 @@
  *      FOLD_WIDTH, fold_several(sums, acc)   as many accumulators of sixteen lanes at once
  *      half_turn(to, a, odd)           to[i][j] = a[j][2i + odd] of VEC registers a
  *      PULL_ROWS                       rows of the pull-back's tile, which has four k's
+ *      QUAD_ROWS                       rows of its tile of four lanes, which has two registers of k's
  *      vec_smaller(limit, x)           limit < x ? limit : x, so a NaN in x passes through
  *      vec_with_sign(a, of)            a >= 0 with the sign of `of`
  *      vec_where_less(a, b, yes, no)   a < b ? yes : no

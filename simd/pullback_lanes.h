@@ -9,6 +9,7 @@
  *         for each lane, a near tile (tile_rows.h) of rows x k's over the panels
  *         ((0 + 8) + (4 + 12)) + ((2 + 10) + (6 + 14)); of odd lanes, each one more; even + odd
  *
+ * Of few panels the sums of a near tile would be most of the work; pull_quads adds them in registers.
  * Rows of u are split by lanes (split_lanes), so that a chain reads them in order. Turned weights stay
  * in L2; those of all lanes if they fit. */
 #ifndef PULLBACK_LANES_H
@@ -25,7 +26,7 @@
 _Static_assert(PSC_PULL_KS % WIDTH == 0, "parts of a product have no narrower tiles");
 /* Rows that the kernel splits itself. Of few panels it takes less time for fewer rows, too. */
 #define SPLIT_FLOATS (64 * 256)
-#define FEW_PANELS 8
+#define FEW_PANELS 16
 #define FEW_PANELS_ROWS 8
 _Static_assert((LANES_FLOATS + SUMS_FLOATS + SPLIT_FLOATS) * sizeof(float) <= PSC_KERNEL_ROOM,
     "weights, sums and rows fit the room");
@@ -131,6 +132,82 @@ ALWAYS_INLINE void pull_width(const lanes_input *in, size_t k, bool all, const p
     }
 }
 
+/* --- few panels: the lanes' short chains, four lanes at a time, are added in registers --- */
+
+#define QUAD_WIDTH (2 * VEC)
+
+/* y [rows][QUAD_WIDTH] = (0 + 1) + (2 + 3) of the chains of four lanes. */
+ALWAYS_INLINE void quad_tile(
+    const near_input *in, const float *const x[4], size_t slab, const int rows) {
+    vec sums[3][QUAD_ROWS][2];
+    UNROLL for (int lane = 0; lane < 4; lane++) {
+        vec(*acc)[2] = sums[lane == 2 ? 1 : lane ? 2 : 0], (*first)[2] = sums[lane / 2];
+        const float *w = in->w + (size_t)lane * slab, *from = x[lane];
+        UNROLL for (int r = 0; r < rows; r++) acc[r][0] = acc[r][1] = vec_zero();
+        for (size_t n = in->n; n > 0; n--, w += QUAD_WIDTH, from++) {
+            const vec low = vec_load(w), high = vec_load(w + VEC);
+            UNROLL for (int r = 0; r < rows; r++) {
+                const vec value = vec_set(from[(size_t)r * in->ldx]);
+                ACCUMULATE(acc[r][0], value, low);
+                ACCUMULATE(acc[r][1], value, high);
+            }
+            KEEP_ORDER();
+        }
+        if (lane % 2 == 0) continue;
+        UNROLL for (int i = 0; i < 2 * rows; i++) first[i / 2][i % 2] =
+            vec_add(first[i / 2][i % 2], acc[i / 2][i % 2]);
+    }
+    UNROLL for (int i = 0; i < 2 * rows; i++)
+        vec_store(in->y + (size_t)(i / 2) * QUAD_WIDTH + i % 2 * VEC,
+            vec_add(sums[0][i / 2][i % 2], sums[1][i / 2][i % 2]));
+}
+
+static __attribute__((noinline)) void quad_rows(
+    near_input in, const float *const lanes[4], size_t slab, size_t rows) {
+    const float *x[4] = {lanes[0], lanes[1], lanes[2], lanes[3]};
+    for (size_t some; rows > 0; rows -= some, in.y += some * QUAD_WIDTH) {
+        some = least(QUAD_ROWS, rows);
+        if (some == QUAD_ROWS) quad_tile(&in, x, slab, QUAD_ROWS);
+        for (size_t r = 0; some < QUAD_ROWS && r < some; r++) {
+            near_input one = in;
+            const float *own[4] = {
+                x[0] + r * in.ldx, x[1] + r * in.ldx, x[2] + r * in.ldx, x[3] + r * in.ldx};
+            one.y += r * QUAD_WIDTH;
+            quad_tile(&one, own, slab, 1);
+        }
+        UNROLL for (int i = 0; i < 4; i++) x[i] += some * in.ldx;
+    }
+}
+
+/* y of at most QUAD_WIDTH k's from k on. */
+ALWAYS_INLINE void pull_quads(const lanes_input *in, size_t k, const psc_dtype dtype) {
+    const psc_pullback *p = in->p;
+    const size_t part = CHUNK_ROWS * QUAD_WIDTH, n = least(QUAD_WIDTH, p->k_end - k);
+    turn_weights(in, k, ALL_LANES, dtype);
+    for (size_t row = 0, rows; row < p->rows; row += rows) {
+        rows = least(CHUNK_ROWS, p->rows - row);
+        for (size_t quad = 0; quad < 4; quad++) {
+            const float *x[4];
+            for (size_t i = 0; i < 4; i++)
+                x[i] = in->x + row * in->ldx + lane_order[4 * quad + i] * in->panels;
+            quad_rows((near_input){.w = in->near + 4 * quad * in->slab,
+                          .ldx = in->ldx,
+                          .n = in->panels,
+                          .y = in->sums + quad * part},
+                x, in->slab, rows);
+        }
+        for (size_t r = 0; r < rows; r++) {
+            const float *s = in->sums + r * QUAD_WIDTH;
+            float *y = p->y + (row + r) * p->ldy + k;
+            for (size_t i = 0; i < n; i += VEC, s += VEC) {
+                const vec even = vec_add(vec_load(s), vec_load(s + part));
+                const vec odd = vec_add(vec_load(s + 2 * part), vec_load(s + 3 * part));
+                store_some(y + i, vec_add(even, odd), n - i);
+            }
+        }
+    }
+}
+
 void PSC_NAME(split_lanes)(float *y, const float *u, size_t out) {
     const size_t panels = (out + PSC_LANES - 1) / PSC_LANES;
     for (size_t panel = 0; panel < panels; panel += VEC) {
@@ -170,6 +247,12 @@ ALWAYS_INLINE void pull_lanes(const psc_pullback *p, const psc_dtype dtype) {
         .sums = room + LANES_FLOATS};
     for (size_t r = 0; !p->split && r < p->rows; r++)
         PSC_NAME(split_lanes)(split + r * in.ldx, p->u + r * p->ldu, p->out);
+    if (panels <= FEW_PANELS) {
+        in.width = QUAD_WIDTH;
+        in.slab = panels * QUAD_WIDTH + PSC_LANES;
+        for (size_t k = p->k_begin; k < p->k_end; k += QUAD_WIDTH) pull_quads(&in, k, dtype);
+        return;
+    }
     for (size_t k = p->k_begin; k < p->k_end; k += in.width) {
         in.width = p->k_end - k >= WIDTH ? WIDTH : PSC_LANES;
         in.slab = panels * in.width + PSC_LANES;

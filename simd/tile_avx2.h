@@ -28,6 +28,7 @@
 #define NEAR_TILE_ROWS 4
 #define NEAR_TILE_REGISTERS 3
 #define PULL_ROWS 3
+#define QUAD_ROWS 2
 #define FOLD_WIDTH 8
 
 typedef __m256 vec;

@@ -27,6 +27,7 @@
 #define NEAR_TILE_ROWS 8
 #define NEAR_TILE_REGISTERS 3
 #define PULL_ROWS 6
+#define QUAD_ROWS 4
 #define FOLD_WIDTH 16
 
 typedef __m512 vec;

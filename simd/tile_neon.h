@@ -26,6 +26,7 @@
 #define NEAR_TILE_ROWS 5
 #define NEAR_TILE_REGISTERS 4
 #define PULL_ROWS 6
+#define QUAD_ROWS 4
 #define FOLD_WIDTH 4
 
 typedef float32x4_t vec;

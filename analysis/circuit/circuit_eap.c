@@ -10,18 +10,15 @@
  *   eap_ig_activations  the mean of g over nodes and k: one node alone (embed, the heads of a
  *                       layer, or an MLP) writes o + k/steps (c - o), whatever it reads
  *
- * o_u the source run's write of sender u, c_u this run's, d_u = o_u - c_u. LayerNorm is taken out
- * of the dot: d . g = (d . w - (mean w) sum d - (n . w)/N (n . d)) / s. The products with d are f32
- * (panel_products: 16 senders are a panel), the rest and the sum over ascending rows f64. */
+ * o_u the source run's write of sender u, c_u this run's. circuit_eap_products.c has the dots. */
 #include "circuit_eap.h"
 
-#include <math.h>
 #include <string.h>
 
-#define PANEL_BYTES ((uint64_t)64 << 20)
+#define PANEL_BYTES ((uint64_t)128 << 20)
 #define MOST_ROWS 64
 #define RUN_ROWS 256 /* of the runs of a call, unless one has more */
-#define LANES 16
+#define LANES EAP_LANES
 
 /* --- gradients ------------------------------------------------------------------------------- */
 
@@ -153,21 +150,24 @@ static int32_t choose_together(const circuit_state *s) {
 /* Gives everything its place from `memory` on; null: only counts. Returns the floats. */
 static int64_t place(eap *e, const circuit_state *s, float *memory) {
     const int64_t n = s->model->d_model, heads = s->shape.n_heads;
-    const int64_t readers = 3 * heads + 1, panels = rounded(s->n_senders);
+    const int64_t panels = rounded(s->n_senders), reads = EAP_LAYERS * (3 * heads + 3) + 3;
     int64_t rows = (int64_t)(PANEL_BYTES / ((uint64_t)(panels * n) * sizeof(float))), used = 0;
     rows = rows < 1 ? 1 : rows > MOST_ROWS ? MOST_ROWS : rows;
+    const int64_t blocks = (s->n_rows + rows - 1) / rows;
+    rows = (s->n_rows + blocks - 1) / blocks;
     e->all = (int64_t)s->n_rows * n;
     e->rows_together = (int32_t)rows;
+    e->most_reads = reads;
+    e->n_groups = e->n_reads = 0;
     e->all_panels = panels / LANES;
     e->runs_together = choose_together(s);
     for (int32_t k = 0; k < e->runs_together; k++)
         used += place_run(&e->runs[k], s, e->all, memory ? memory + used : NULL);
     const placed arrays[] = {{&e->panels, rows * panels * n}, {&e->dz, rows * n},
-        {&e->writes, rows * heads * n}, {&e->scale, rows}, {&e->read, rows * (readers + 2) * n},
-        {&e->mean, 2 * rows * readers}, {&e->along, 2 * rows * readers},
-        {&e->products, (readers + 2) * panels},
-        {&e->u, rows * ((int64_t)s->model->d_head + 2 * LANES)}, {&e->y, rows * n}, {&e->ones, n},
-        {&e->zeros, n}};
+        {&e->writes, rows * heads * n}, {&e->scale, EAP_MOST_GROUPS * rows},
+        {&e->read, rows * reads * n}, {&e->mean, 2 * rows * reads}, {&e->along, 2 * rows * reads},
+        {&e->products, reads * panels}, {&e->u, rows * ((int64_t)s->model->d_head + 2 * LANES)},
+        {&e->y, rows * n}, {&e->ones, n}, {&e->zeros, n}};
     return used +
            place_arrays(arrays, sizeof arrays / sizeof *arrays, memory ? memory + used : NULL);
 }
@@ -249,60 +249,7 @@ static int take_writes(eap *e) {
     return 0;
 }
 
-/* --- what receivers read --------------------------------------------------------------------- */
-
-/* What the group reads at a row: w of each receiver, then n, then ones; [n + 2, N]. */
-static float *read_of(const eap *e, int64_t row) {
-    return e->read + row * (3 * e->s->shape.n_heads + 3) * e->s->model->d_model;
-}
-
-/* n and s of rows of a residual. */
-static void normalize(eap *e, const float *resid) {
-    const int64_t n = e->s->model->d_model;
-    for (int32_t r = 0; r < e->rows; r++) {
-        const float *x = resid + (e->begin + r) * n;
-        float *to = read_of(e, r) + e->n * n;
-        const double mean = psc_sum_striped(n, x) / (double)n;
-        const double square = psc_dot_centered(n, x, mean, x, mean) / (double)n;
-        const double scale = sqrt(square + (double)e->s->model->layer_norm_eps);
-        for (int64_t i = 0; i < n; i++) to[i] = (float)(((double)x[i] - mean) / scale);
-        memcpy(to + n, e->ones, (size_t)n * sizeof *to);
-        e->scale[r] = (float)scale;
-    }
-}
-
-/* Receivers first..first+n-1, which read `resid`. */
-static void begin_group(eap *e, int32_t first, int32_t n, const float *resid) {
-    e->first = first;
-    e->n = n;
-    normalize(e, resid);
-}
-
-static void take_rows(int64_t begin, int64_t end, int32_t thread, void *payload) {
-    const eap *e = payload;
-    const circuit_state *s = e->s;
-    const int64_t n = s->model->d_model, readers = 3 * s->shape.n_heads + 1;
-    (void)thread;
-    for (int64_t r = begin; r < end; r++) {
-        const int64_t at = r * readers + e->taken;
-        float *w = read_of(e, r) + e->taken * n;
-        const float *norm = read_of(e, r) + e->n * n;
-        if (e->gamma)
-            s->reductions->ln_affine(w, e->pulled + r * n, e->gamma, e->zeros, (size_t)n);
-        else
-            memcpy(w, e->pulled + r * n, (size_t)n * sizeof *w);
-        e->mean[at] = (double)s->host->dot(s->context, n, e->ones, w) / (double)n;
-        e->along[at] = (double)s->host->dot(s->context, n, norm, w) / (double)n;
-    }
-}
-
-/* Takes the gradient at LN's output of receiver first + i. */
-static void take(eap *e, int32_t i, const float *pulled, const float *gamma) {
-    e->taken = i;
-    e->pulled = pulled;
-    e->gamma = gamma;
-    e->s->host->parallel_for(e->s->context, e->rows, take_rows, e);
-}
+/* --- scores of a run ------------------------------------------------------------------------- */
 
 /* y of a head's q, k or v: outputs from a panel's first to the head's last, those before it 0. */
 static int pull_head(eap *e, int32_t layer, int32_t role, int32_t head) {
@@ -318,39 +265,6 @@ static int pull_head(eap *e, int32_t layer, int32_t role, int32_t head) {
         s->context, PSC_W_Q + role, layer, e->y, e->u, e->rows, begin, first + d);
 }
 
-/* --- products -------------------------------------------------------------------------------- */
-
-/* Adds the products of the senders in panels begin..end-1 with the group's receivers, by rows. */
-static void multiply(int64_t begin, int64_t end, int32_t thread, void *payload) {
-    const eap *e = payload;
-    circuit_state *s = e->s;
-    const int64_t n = s->model->d_model, readers = 3 * s->shape.n_heads + 1;
-    const int64_t width = (end - begin) * LANES, first = begin * LANES;
-    const int64_t senders = psc_edge_reads(&s->shape, e->first);
-    const int64_t last = end * LANES < senders ? end * LANES : senders;
-    float *products = e->products + first * (readers + 2);
-    (void)thread;
-    for (int64_t r = 0; r < e->rows; r++) {
-        if (s->host->panel_products(s->context, products, read_of(e, r),
-                e->panels + (r * e->all_panels + begin) * n * LANES, e->n + 2, n, end - begin))
-            return;
-        const float *along = products + e->n * width, *sum = along + width;
-        const double by = e->weight / (double)e->scale[r];
-        for (int32_t i = 0; i < e->n; i++) {
-            double *to = s->score + psc_edge_first(&s->shape, e->first) + i * senders + first;
-            const double mean_w = e->mean[r * readers + i], along_w = e->along[r * readers + i];
-            for (int64_t u = 0; u < last - first; u++)
-                to[u] += by * ((double)products[i * width + u] - mean_w * (double)sum[u] -
-                                  along_w * (double)along[u]);
-        }
-    }
-}
-
-static void end_group(eap *e) {
-    const int64_t senders = psc_edge_reads(&e->s->shape, e->first);
-    e->s->host->parallel_for(e->s->context, (senders + LANES - 1) / LANES, multiply, e);
-}
-
 /* A layer's heads and, with parallel residual, its MLP. */
 static int add_layer(eap *e, int32_t layer) {
     const circuit_state *s = e->s;
@@ -359,17 +273,13 @@ static int add_layer(eap *e, int32_t layer) {
     const float *mlp = e->run.mlp + layer * e->all + (int64_t)e->begin * s->model->d_model;
     const float *gamma, *beta;
     if (s->host->ln_parameters(s->context, PSC_LN1, layer, &gamma, &beta)) return -1;
-    begin_group(e, first, 3 * heads + (parallel ? 1 : 0), e->run.resid_pre[layer]);
+    circuit_begin_group(e, first, 3 * heads + (parallel ? 1 : 0), e->run.resid_pre[layer]);
     for (int32_t i = 0; i < 3 * heads; i++) {
         if (pull_head(e, layer, i / heads, i % heads)) return -1;
-        take(e, i, e->y, gamma);
+        circuit_take(e, i, e->y, gamma);
     }
-    if (!parallel) {
-        end_group(e);
-        begin_group(e, first + 3 * heads, 1, e->run.resid_mid[layer]);
-    }
-    take(e, parallel ? 3 * heads : 0, mlp, NULL);
-    end_group(e);
+    if (!parallel) circuit_begin_group(e, first + 3 * heads, 1, e->run.resid_mid[layer]);
+    circuit_take(e, parallel ? 3 * heads : 0, mlp, NULL);
     return 0;
 }
 
@@ -382,11 +292,13 @@ static int add_scores(eap *e, const eap_run *run) {
         e->rows = s->n_rows - e->begin;
         if (e->rows > e->rows_together) e->rows = e->rows_together;
         if (take_writes(e)) return -1;
-        for (int32_t l = 0; l < layers; l++)
+        for (int32_t l = 0; l < layers; l++) {
+            if (l % EAP_LAYERS == 0) circuit_add_products(e);
             if (add_layer(e, l) || s->host->cancelled(s->context)) return -1;
-        begin_group(e, psc_edge_receivers(&s->shape, layers), 1, e->run.resid_pre[layers]);
-        take(e, 0, e->run.final + (int64_t)e->begin * s->model->d_model, NULL);
-        end_group(e);
+        }
+        circuit_begin_group(e, psc_edge_receivers(&s->shape, layers), 1, e->run.resid_pre[layers]);
+        circuit_take(e, 0, e->run.final + (int64_t)e->begin * s->model->d_model, NULL);
+        circuit_add_products(e);
     }
     return 0;
 }

@@ -7,7 +7,14 @@
 
 #include "circuit.h"
 
-enum { EAP_MOST_RUNS = 16 }; /* whose gradients one call of the host computes */
+enum {
+    EAP_LANES = 16,     /* senders of a panel */
+    EAP_MOST_RUNS = 16, /* whose gradients one call of the host computes */
+    /* Layers whose receivers are multiplied together. The senders' panels come from memory: products of
+     * more receivers read them less often. */
+    EAP_LAYERS = 4,
+    EAP_MOST_GROUPS = 2 * EAP_LAYERS + 1
+};
 
 /* Gradients of one run, [rows, N] each, and the residuals where receivers read it. */
 typedef struct eap_run {
@@ -19,6 +26,12 @@ typedef struct eap_run {
     const float **own_pre, **own_mid; /* [L + 1], [L] pointers to these */
     float *input; /* [rows of the run, N] what a node writes in a run with another value of it */
 } eap_run;
+
+/* Receivers first..first+n-1, which share what they read and its LayerNorm; at: the first one's place
+ * in a row of `read`. */
+typedef struct eap_group {
+    int32_t first, n, at;
+} eap_group;
 
 typedef struct eap {
     circuit_state *s;
@@ -36,17 +49,28 @@ typedef struct eap {
     int32_t sender, n_senders; /* those that are being packed, */
     const float *packed;       /* [rows, n_senders, N] */
 
-    /* receivers that share what they read and its LayerNorm */
-    int32_t first, n;
-    int32_t taken;        /* the one being taken, of n; */
-    const float *gamma;   /* null: the gradient has it */
-    const float *pulled;  /* [rows, N] its gradient at LN's output */
-    float *scale;         /* [rows] */
-    float *read;          /* [rows, 3H + 3, N] w of each, LN's normalized value, ones */
-    double *mean, *along; /* [rows, 3H + 1] mean w, (n . w)/N */
-    float *products;      /* [3H + 3, 16 all_panels] */
+    /* receivers whose products are computed together */
+    eap_group groups[EAP_MOST_GROUPS];
+    int32_t n_groups, n_reads, most_reads; /* vectors of a row, without ones; room for */
+    int32_t taken;                         /* the one being taken, of the last group; */
+    const float *gamma;                    /* null: the gradient has it */
+    const float *pulled;                   /* [rows, N] its gradient at LN's output */
+    float *scale;                          /* [EAP_MOST_GROUPS, rows_together] */
+    float *read;          /* [rows, most_reads, N] of each group w, LN's normalized value; ones */
+    double *mean, *along; /* [rows, most_reads] mean w, (n . w)/N */
+    float *products;      /* [most_reads, 16 all_panels] */
     float *u, *y;         /* [rows, D + 32], [rows, N] scratch */
     float *ones, *zeros;  /* [N] */
 } eap;
+
+/* --- circuit_eap_products.c: the block's rows --- */
+
+/* Receivers first..first+n-1, which read `resid` [rows of the run, N], have their turn. */
+void circuit_begin_group(eap *e, int32_t first, int32_t n, const float *resid);
+/* Takes the gradient at LN's output, pulled [rows, N], of receiver first + i; gamma [N]: LN's, or null
+ * where the gradient has it. */
+void circuit_take(eap *e, int32_t i, const float *pulled, const float *gamma);
+/* Adds the scores of all groups since the last call, over the block's rows. */
+void circuit_add_products(eap *e);
 
 #endif

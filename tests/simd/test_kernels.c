@@ -390,7 +390,8 @@ static void check_pullback(
 static void pullback_case(const psc_kernels *ref, const psc_kernels *isa, psc_dtype dtype) {
     static const shape model_shapes[] = {{1, 512, 2048, 0}, {2, 300, 512, 0}, {5, 128, 1000, 0},
         {13, 256, 512, 0}, {30, 96, 400, 0}, {40, 70, 2048, 0}, {29, 50, 2049, 0},
-        {33, 49, 4096, 0}, {28, 20, 4100, 0}, {28, 20, 9000, 0}, {70, 100, 300, 0}};
+        {33, 49, 4096, 0}, {28, 20, 4100, 0}, {28, 20, 9000, 0}, {70, 100, 300, 0}, {60, 49, 64, 0},
+        {25, 200, 80, 0}, {9, 33, 256, 0}, {51, 65, 257, 0}};
     int kind = 0;
     for (size_t rows = 1; rows <= 14; rows++) {
         for (size_t out = 1; out <= 33; out++) {
