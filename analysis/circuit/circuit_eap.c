@@ -92,10 +92,10 @@ static int find_gradients(eap *e, int32_t n, const psc_change *changes) {
         metrics[k] = metric_of(s, terms);
         variants[k] = (psc_variant){.struct_size = sizeof *variants, .n_changes = 1};
         variants[k].changes = changes ? &changes[k] : NULL;
-        for (int i = 0; i < 3; i++)
-            memset(run->heads[i], 0, layers); /* rows without one have none */
-        memset(run->mlp, 0, layers);
-        memset(run->final, 0, (size_t)e->all * sizeof(float));
+        for (int i = 0; changes && i < 3; i++) /* rows before the change have none */
+            memset(run->heads[i], 0, layers);
+        if (changes) memset(run->mlp, 0, layers);
+        if (changes) memset(run->final, 0, (size_t)e->all * sizeof(float));
         run->resid_pre = changes ? run->own_pre : s->own.writes.resid_pre;
         run->resid_mid = changes ? run->own_mid : s->own.writes.resid_mid;
     }
