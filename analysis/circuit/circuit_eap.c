@@ -157,7 +157,7 @@ static int64_t place(eap *e, const circuit_state *s, float *memory) {
     rows = (s->n_rows + blocks - 1) / blocks;
     e->all = (int64_t)s->n_rows * n;
     e->rows_together = (int32_t)rows;
-    e->most_reads = reads;
+    e->most_reads = (int32_t)reads;
     e->n_groups = e->n_reads = 0;
     e->all_panels = panels / LANES;
     e->runs_together = choose_together(s);
