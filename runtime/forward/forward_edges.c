@@ -18,14 +18,14 @@
 /* The place of a sender whose group is stored. */
 static size_t place_of(const psc_edge_pass *e, int32_t sender) {
     const int32_t group = sender / PSC_SUBSET_TERMS, in_group = sender % PSC_SUBSET_TERMS;
-    return (size_t)(e->groups[group] * PSC_SUBSET_TERMS + in_group);
+    return (size_t)e->groups[group] * PSC_SUBSET_TERMS + (size_t)in_group;
 }
 
 /* How many of the first n senders are stored. */
 static size_t terms_of(const psc_edge_pass *e, int32_t n) {
     const int32_t group = n / PSC_SUBSET_TERMS;
     if (e->groups[group] < e->groups[group + 1]) return place_of(e, n);
-    return (size_t)(e->groups[group] * PSC_SUBSET_TERMS);
+    return (size_t)e->groups[group] * PSC_SUBSET_TERMS;
 }
 
 /* --- differences ------------------------------------------------------------------------------ */

@@ -35,6 +35,10 @@ typedef struct seen {
 static seen all[4096];
 static int n_seen;
 
+static void drop_seen(void) {
+    while (n_seen > 0) free(all[--n_seen].data);
+}
+
 static size_t width_of(const psc_event *e) {
     return (size_t)(e->tensor.n_axes == 3 ? e->tensor.shape[1] * e->tensor.shape[2]
                                           : e->tensor.shape[1]);
@@ -407,10 +411,10 @@ static void check_least(const char *name) {
     compare_all(&input, 1, 0);
     while (most - least > 64) {
         const uint64_t middle = (least + most) / 2;
-        while (n_seen > 0) free(all[--n_seen].data);
+        drop_seen();
         *(run_capped(middle) == PSC_OK ? &most : &least) = middle;
     }
-    while (n_seen > 0) free(all[--n_seen].data);
+    drop_seen();
     n_recomputed = 0;
     cr_assert_eq(run_capped(most), PSC_OK, "%s", error.message);
     cr_assert_gt(n_recomputed, 0);
@@ -433,7 +437,7 @@ Test(host_gradients, runs_free_what_they_keep) {
     const psc_input input = {0, 10, ten};
     int n_passed = 0, n_freed = 0;
     for (uint64_t cap = 400000; cap < 1200000; cap += 4000) {
-        while (n_seen > 0) free(all[--n_seen].data);
+        drop_seen();
         n_kept = n_forgotten = 0;
         if (run_capped(cap) != PSC_OK) continue;
         n_passed++;
@@ -455,7 +459,7 @@ Test(host_gradients, equal_runs_when_memory_is_short) {
     const uint64_t shown = 10 * 32 * (uint64_t)psc_model_get_info(model)->n_heads * sizeof(float);
     const uint64_t less = psc_session_gradient_bytes(session, 10, 2, 1) + logits + shown;
     cr_assert_lt(less, most);
-    n_seen = 0;
+    drop_seen();
     cr_assert_eq(run_capped(less), PSC_OK, "%s", error.message);
     const psc_input input = {0, 10, ten};
     compare_all(&input, 1, 0);

@@ -16,6 +16,7 @@ static psc_token tokens[ROWS];
 /* The calls of a test, all measured together. */
 static int n_calls;
 static int (*calls[4])(psc_context *);
+static int measures;
 static double counted, peak;
 
 static int on_open(psc_context *c, const psc_host *given, void **state) {
@@ -34,10 +35,10 @@ static int on_end(psc_context *c, void *state, int status) {
     (void)state;
     if (status) return status;
     const uint64_t retained = session->retained_bytes;
-    const double before = begin_peak();
+    const double before = measures ? begin_peak() : 0.0;
     for (int i = 0; i < n_calls; i++)
         if (calls[i](c)) return -1;
-    peak = status_of("VmHWM:") - before;
+    peak = measures ? status_of("VmHWM:") - before : 0.0;
     counted = (double)(session->retained_bytes - retained);
     return 0;
 }
@@ -65,7 +66,8 @@ static psc_status run(uint64_t cap) {
 
 static void set_up(void) {
     const char *path = golden_embedded();
-    if (!MEASURES || !path || begin_peak() < 0) cr_skip_test("needs /proc and the embedded model");
+    if (!path) cr_skip_test("needs the embedded model");
+    measures = MEASURES && begin_peak() >= 0; /* else the calls still run under their caps */
     give_back();
     model = must_model(path);
     info = psc_model_get_info(model);
@@ -76,7 +78,7 @@ static void set_up(void) {
 static void check(uint64_t cap, double least) {
     cr_assert_eq(run(cap), PSC_OK, "%s", error.message);
     cr_assert_leq(peak, counted + SLACK, "%.0f of %.0f", peak, counted);
-    cr_assert_geq(peak, least * counted - SLACK, "%.0f of %.0f", peak, counted);
+    if (measures) cr_assert_geq(peak, least * counted - SLACK, "%.0f of %.0f", peak, counted);
     if (cap) cr_assert_leq((double)session->retained_bytes, (double)cap);
     psc_session_close(&session);
     psc_model_close(&model);
@@ -181,7 +183,7 @@ Test(variant_memory, picked_logits) {
 
 static psc_edges edges;
 static psc_variant patched_run = {.struct_size = sizeof patched_run, .edges = &edges};
-static uint8_t *patched;
+static uint8_t patched[WIDEST];
 static uint64_t least_edges; /* bytes that a call has at least */
 
 /* Beside the marks and the memory of the edges nothing of them is allocated. */
@@ -200,13 +202,13 @@ static void patch(int64_t every) {
     static const float *layers[8];
     static psc_writes writes;
     const psc_edge_shape shape = {info->n_layers, info->n_heads, info->parallel_residual};
-    const size_t floats = (size_t)ROWS * (size_t)info->d_model;
-    float *rows = malloc(floats * sizeof *rows);
-    cr_assert(rows && info->n_layers < 8 && info->parallel_residual);
-    for (size_t i = 0; i < floats; i++) rows[i] = 0.01f;
+    static float rows[ROWS * 256];
+    cr_assert(info->n_layers < 8 && info->d_model <= 256 && info->parallel_residual);
+    for (int i = 0; i < ROWS * 256; i++) rows[i] = 0.01f;
     for (int l = 0; l < 8; l++) layers[l] = rows;
     writes = (psc_writes){sizeof writes, ROWS, rows, layers, layers, layers, NULL};
-    patched = calloc((size_t)psc_edge_count(&shape), 1);
+    cr_assert_leq(psc_edge_count(&shape), WIDEST);
+    memset(patched, 0, sizeof patched);
     for (int64_t e = 0; every && e < psc_edge_count(&shape); e += every) patched[e] = 1;
     if (!every) patched[psc_edge_first(&shape, psc_edge_receivers(&shape, 2))] = 1;
     edges = (psc_edges){.struct_size = sizeof edges, .patched = patched, .other = &writes};
@@ -231,13 +233,13 @@ Test(variant_memory, edges_of_few_rows) {
 /* Only the embedding's differences are stored. */
 Test(variant_memory, one_edge) {
     set_up();
-    patch(0);
-    calls[n_calls++] = compute_edges;
-    check(0, 0.7);
     const double rows = 256.0 * (info->n_layers * (info->n_heads + 1)) * info->d_model * 4;
-    patch(3);
+    calls[n_calls++] = compute_edges;
+    patch(0);
+    check(0, 0.7);
     const double one = counted;
     set_up();
+    patch(3);
     check(0, 0.7);
     cr_assert_gt(counted, one + 0.7 * rows);
 }
