@@ -59,7 +59,7 @@ void psc_host_drop_life(psc_context *context) {
 
 static void *take(
     psc_context *context, psc_arena *arena, uint64_t *count, const char *call, uint64_t bytes) {
-    if (!psc_host_has_room(context, call, (double)bytes)) return NULL;
+    if (!psc_host_has_room(context, "its work", (double)bytes)) return NULL;
     void *memory = psc_arena_alloc(arena, bytes);
     if (memory)
         add(context, count, (double)bytes);

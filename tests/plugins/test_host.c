@@ -207,12 +207,12 @@ Test(host, what_a_run_takes_counts_against_the_cap) {
         cr_assert_eq(taking(4000, 0, 2000, 500), PSC_OK, "%s", error.message);
     REFUSED(taking(4000, 0, 0, 751), PSC_ERROR_MEMORY, "plugin bridge", "array 'things'", "6008",
         "leaves 6000");
-    REFUSED(taking(10001, 0, 0, 0), PSC_ERROR_MEMORY, "plugin bridge", "run_alloc", "10001",
+    REFUSED(taking(10001, 0, 0, 0), PSC_ERROR_MEMORY, "plugin bridge", "its work", "10001",
         "10 rows", "leaves 10000");
     REFUSED(taking(4000, 0, 6001, 0), PSC_ERROR_MEMORY, "plugin bridge", "its work", "6001");
     for (int i = 0; i < 2; i++) /* memory of the instance stays */
         cr_assert_eq(taking(0, 4000, 0, 0), PSC_OK, "%s", error.message);
-    REFUSED(taking(0, 4000, 0, 0), PSC_ERROR_MEMORY, "plugin bridge", "life_alloc", "leaves 2000");
+    REFUSED(taking(0, 4000, 0, 0), PSC_ERROR_MEMORY, "plugin bridge", "its work", "leaves 2000");
     cr_assert_eq(taking(2000, 0, 0, 0), PSC_OK, "%s", error.message);
 }
 
