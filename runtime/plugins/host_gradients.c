@@ -91,8 +91,14 @@ static psc_status open_own(psc_context *context, psc_error *error) {
     uint64_t counted = 0;
     double bytes = own + psc_backward_bytes(g->own, s->n_rows, g->n_own, n_keys, false);
     /* where the cap is too small otherwise, for variants after it, too */
-    const bool recompute = bytes + psc_variant_least_bytes(context) > room(context);
+    const double later = psc_variant_least_bytes(context);
+    const bool recompute = bytes + later > room(context);
     if (recompute) bytes = own + psc_backward_bytes(g->own, s->n_rows, g->n_own, n_keys, true);
+    if (later > 0.0 && bytes + later > room(context))
+        return psc_fail(error, PSC_ERROR_MEMORY,
+            "the gradient of %d rows and variants after it need %.0f bytes; the cap (retained_cap, "
+            "--retain) leaves %.0f; run fewer tokens or raise it",
+            (int)s->n_rows, bytes + later, room(context));
     status = psc_gradient_count(context, &counted, bytes, s->n_rows, error);
     if (status != PSC_OK) return status;
     g->own_logits =
