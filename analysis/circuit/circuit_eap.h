@@ -12,7 +12,7 @@ enum {
     EAP_MOST_RUNS = 16, /* whose gradients one call of the host computes */
     /* Layers whose receivers are multiplied together. The senders' panels come from memory: products of
      * more receivers read them less often. */
-    EAP_LAYERS = 4,
+    EAP_LAYERS = 6,
     EAP_MOST_GROUPS = 2 * EAP_LAYERS + 1
 };
 
