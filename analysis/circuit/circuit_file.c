@@ -164,7 +164,8 @@ int circuit_read(circuit_state *s, const char *path, circuit_list *out) {
     if (!failed) failed = take_file(s, path, &json, out);
     if (!failed) json.bad |= !circuit_json_next(&json, 0);
     if (!failed && json.bad)
-        failed = s->host->fail(s->context, "%.300s: line %d is not JSON", path, json.line);
+        failed = s->host->fail(s->context,
+            "%.300s: line %d is not JSON, or no value that a circuit has there", path, json.line);
     free(text);
     if (!failed && out->n == 0) failed = refuse(s, path, "it has no edge");
     return failed;

@@ -350,6 +350,10 @@ static psc_status finish_one(psc_context *context, psc_status status, bool repor
     else if (plugin->run_end)
         returned = plugin->run_end(context, context->state, status);
     psc_turn_end(context);
+    if (!report) { /* room for the plugins after it */
+        psc_host_drop_variants(context);
+        psc_host_drop_gradients(context);
+    }
     if (status != PSC_OK) return status;
     status = outcome(context, report ? "report" : "run_end", returned, session->error);
     return status || report ? status : psc_host_release(context, true, session->error);

@@ -60,7 +60,7 @@ static int retain_inside(psc_context *context) {
     psc_filter filter = PSC_FILTER_INIT;
     v->kept_z = v->kept_mlp = -1;
     if (!info->parallel_residual || info->n_layers < 2 || info->n_layers > 256 ||
-        bytes > MOST_KEPT || used > cap || bytes > (cap - used) / 4)
+        bytes > MOST_KEPT || used > cap || bytes > (cap - used) / 16)
         return 0;
     for (int32_t l = 0; l + 1 < info->n_layers; l++) layers[l] = l;
     filter.layers = layers;
