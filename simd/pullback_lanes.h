@@ -22,6 +22,8 @@
 /* Turned weights are 384 KiB on AVX-512: all lanes of 128 panels or half of them of 256. A lane's are
  * 16 floats longer, or all would share the same cache sets. */
 #define LANES_FLOATS (PSC_LANES * (128 * WIDTH + PSC_LANES))
+/* Panels from those that are turned to those that are fetched; from the last ones on, the next k's. */
+#define TURN_AHEAD 4
 #define SUMS_FLOATS (4 * CHUNK_ROWS * WIDTH)
 _Static_assert(PSC_PULL_KS % WIDTH == 0, "parts of a product have no narrower tiles");
 /* Rows that the kernel splits itself. Of few panels it takes less time for fewer rows, too. */
@@ -67,9 +69,15 @@ ALWAYS_INLINE void store_half(float *to, size_t slab, const vec a[VEC], int r, c
 ALWAYS_INLINE void turn_weights(
     const lanes_input *in, size_t k, const int lanes, const psc_dtype dtype) {
     const psc_pullback *p = in->p;
+    const size_t size = dtype == PSC_DTYPE_F32 ? 4 : 2;
     float *first = in->near - (lanes == ODD_LANES ? PSC_LANES / 2 * in->slab : 0);
     for (size_t panel = 0; panel < in->panels; panel++) {
         const char *w = weights_at(p, panel, 0, dtype);
+        const char *ahead = panel + TURN_AHEAD < in->panels
+                                ? weights_at(p, panel + TURN_AHEAD, k, dtype)
+                                : w + (k + in->width) * PSC_LANES * size;
+        for (size_t byte = 0; byte < in->width * PSC_LANES * size; byte += 64)
+            __builtin_prefetch(ahead + byte);
         for (size_t v = 0; v < in->width; v += VEC) {
             float *to = first + panel * in->width + v;
             UNROLL for (int r = 0; r < PANEL_REGISTERS; r++) {
