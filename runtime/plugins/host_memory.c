@@ -60,7 +60,8 @@ void psc_host_drop_life(psc_context *context) {
 /* A size that no arena has is a fault of the plugin, and the sentence names the call. */
 static void *take(
     psc_context *context, psc_arena *arena, uint64_t *count, const char *call, uint64_t bytes) {
-    if (bytes <= SIZE_MAX / 4 && !psc_host_has_room(context, "its work", (double)bytes)) return NULL;
+    if (bytes <= SIZE_MAX / 4 && !psc_host_has_room(context, "its work", (double)bytes))
+        return NULL;
     void *memory = psc_arena_alloc(arena, bytes);
     if (memory)
         add(context, count, (double)bytes);
