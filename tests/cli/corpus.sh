@@ -11,8 +11,7 @@ front=$4/front.so # needs <|endoftext|> in front of each window
 # A small corpus: text files in two folders, a JSONL file, and files that are not read. With sanitizers, which take
 # ten times as long, it is smaller.
 bytes=3000
-copies='1 2 3'
-[ -z "${PSC_SANITIZED:-}" ] || bytes=600 copies=1
+[ -z "${PSC_SANITIZED:-}" ] || bytes=600
 docs=$work/docs
 mkdir -p "$docs/b" "$docs/a"
 head -c $bytes "$source/docs/architecture.md" | iconv -c -t ASCII >"$docs/b/one.txt"
@@ -409,7 +408,7 @@ mkfifo "$work/feed"
     <"$work/feed" >"$work/stopped.stdout" 2>"$work/stderr" &
 pid=$!
 exec 9>"$work/feed"
-for i in $copies; do cat "$source/docs/architecture.md" "$source/docs/hooks.md"; done | iconv -c -t ASCII |
+for i in 1 2 3; do cat "$source/docs/architecture.md" "$source/docs/hooks.md"; done | iconv -c -t ASCII |
     awk '{gsub(/[\\"]/, ""); gsub(/\t/, " "); text = text " " $0}
         length(text) > 500 {printf "{\"text\": \"%s\"}\n", text; text = ""}' >&9
 kill -TERM $pid # a shell's background job ignores SIGINT
